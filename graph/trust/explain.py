@@ -1,0 +1,280 @@
+"""A score as a sum: what the inviter, each invitee and each piece of own evidence add, and what would help.
+
+The lines add up to the log-odds, because on a forest they are a sum: ``L = own + t + C``. Only C is not
+linear in the invitees; it is told pro rata of their messages, ``m_c C / Y``, so that the shares add up to
+it.
+
+"What would help" is not a list of advice: each proposal is computed by asking the model what the score
+would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from graph.errors import MemberKey
+from graph.forest import NOBODY
+from graph.trust.evidence import EvidenceKind, Facts
+from graph.trust.follower import TrustFollower, TrustScore
+
+
+class Source(StrEnum):
+    """Where a line of an explanation comes from."""
+
+    PRIOR = "prior"
+    CAMPAIGN = "campaign"
+    INVITER = "inviter"
+    EVIDENCE = "evidence"
+    INVITEE = "invitee"
+    OTHER_INVITEES = "other_invitees"
+    ADJUDICATION = "adjudication"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One addend of a score.
+
+    Attributes
+    ----------
+    source : Source
+    member : int or str, optional
+        The inviter or invitee that it comes through. Reporters are never named here.
+    kind : EvidenceKind, optional
+        For own evidence.
+    log_odds : float
+    detail : str
+        Plain English, without names.
+    """
+
+    source: Source
+    log_odds: float
+    detail: str
+    member: MemberKey | None = None
+    kind: EvidenceKind | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Help:
+    """Something that would raise the score: by how much, and to what.
+
+    Attributes
+    ----------
+    action : str
+        Stable name, e.g. ``"vouch"``.
+    log_odds_gain, conduct_gain : float
+        Change of L and of Ly.
+    log_odds, conduct : float
+        L and Ly afterwards.
+    detail : str
+    member : int or str, optional
+        The invitee concerned.
+    """
+
+    action: str
+    log_odds_gain: float
+    conduct_gain: float
+    log_odds: float
+    conduct: float
+    detail: str
+    member: MemberKey | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """A score, its addends (they sum to ``score.log_odds`` within 1e-9), and what would raise it."""
+
+    score: TrustScore
+    lines: tuple[Line, ...]
+    would_help: tuple[Help, ...]
+
+
+def explain(follower: TrustFollower, member: MemberKey, *, max_invitees: int = 20) -> Explanation:
+    """Explain a member's score. O(depth + invitees).
+
+    Parameters
+    ----------
+    follower : TrustFollower
+    member : int or str
+    max_invitees : int
+        How many invitees get a line of their own, those with the largest effect; the others share one line.
+
+    Raises
+    ------
+    UnknownMember
+
+    Examples
+    --------
+    >>> from graph.forest import InviteForest
+    >>> from graph.trust.evidence import Evidence
+    >>> follower = TrustFollower(InviteForest.from_parents([-1, 0, 1], names=["ada", "bob", "cyd"]))
+    >>> _ = follower.apply(Evidence(kind=EvidenceKind.REPORT, member="cyd", source="ada"))
+    >>> for line in explain(follower, "bob").lines:
+    ...     print(f"{line.source:8} {line.member} {line.log_odds:+.3f}")
+    inviter  ada +2.989
+    invitee  cyd -0.514
+    """
+    index = follower.forest.index(member)
+    score = follower.score_at(index)
+    lines = [
+        _above(follower, index, score),
+        *_own(follower, index),
+        *_below(follower, index, score, max_invitees),
+    ]
+    return Explanation(score=score, lines=tuple(lines), would_help=tuple(would_help(follower, member)))
+
+
+def _above(follower: TrustFollower, index: int, score: TrustScore) -> Line:
+    above, t = follower.forest.inviter(index), score.from_inviter
+    if above == NOBODY:
+        return Line(source=Source.PRIOR, log_odds=t, detail="where everybody without an inviter starts")
+    name = follower.forest.name(above)
+    if follower.forest.is_campaign(above):
+        return Line(source=Source.CAMPAIGN, member=name, log_odds=t, detail="how this campaign's joiners do")
+    weight = follower.ledger.edge_weights.get(index, 1.0)
+    detail = "how well the inviter stands and invites"
+    if weight < 1:
+        detail += f", counted with weight {weight:g}"
+    return Line(source=Source.INVITER, member=name, log_odds=t, detail=detail)
+
+
+def _own(follower: TrustFollower, index: int) -> Iterator[Line]:
+    ledger = follower.ledger
+    for share in ledger.policy.shares(ledger.facts(index), ledger.epoch.alpha):
+        yield Line(source=Source.EVIDENCE, kind=share.kind, log_odds=share.log_odds, detail=share.detail)
+
+
+def _below(follower: TrustFollower, index: int, score: TrustScore, limit: int) -> Iterator[Line]:
+    total, p = score.from_invitees, follower.parameters
+    if follower.ledger.is_adjudicated(index):
+        # The clamp hears no invitee, so that all of C is its own.
+        yield Line(
+            source=Source.ADJUDICATION,
+            kind=EvidenceKind.SOLD_INVITES,
+            log_odds=total,
+            detail="adjudicated: sold invites; how the invitees do no longer counts",
+        )
+        return
+    speaking = [(follower.message(child), child) for child in follower.forest.children(index)]
+    speaking = [(message, child) for message, child in speaking if message]
+    if not speaking:
+        return
+    received = sum(message for message, _ in speaking)
+    # C / Y has the limit C'(0) = 1 - r - s where the messages cancel.
+    rate = total / received if abs(received) > 1e-9 else 1 - p.r - p.s
+    speaking.sort(key=lambda pair: -abs(pair[0]))
+    named, others = speaking[:limit], speaking[limit:]
+    told = 0.0
+    for message, child in named:
+        told += message * rate
+        yield Line(
+            source=Source.INVITEE,
+            member=follower.forest.name(child),
+            log_odds=message * rate,
+            detail="how this invitee, and those it invited, turned out",
+        )
+    if others:
+        yield Line(
+            source=Source.OTHER_INVITEES,
+            log_odds=total - told,
+            detail=f"{len(others)} further invitees together",
+        )
+
+
+# -- what would help ---------------------------------------------------------------------------------------
+
+_TOO_SMALL = 1e-6
+"""Log-odds below which a proposal would be an insult."""
+
+
+def would_help(follower: TrustFollower, member: MemberKey) -> list[Help]:
+    """Return what would raise L or Ly of `member`, best first, each by asking the model. O(depth + invitees).
+
+    Only single steps are asked, and only such as an honest member can bring about or wait for. Nothing is
+    proposed that changes nothing, so that the list is empty for a member whom nothing can help.
+    """
+    index = follower.forest.index(member)
+    now = follower.score_at(index)
+    proposals = [
+        *_by_own_evidence(follower, index),
+        *_by_edge(follower, index),
+        *_by_invitees(follower, index),
+    ]
+    found = [
+        Help(
+            action=action,
+            member=concerned,
+            log_odds_gain=then.log_odds - now.log_odds,
+            conduct_gain=then.conduct - now.conduct,
+            log_odds=then.log_odds,
+            conduct=then.conduct,
+            detail=detail,
+        )
+        for action, concerned, detail, then in proposals
+    ]
+    found = [help_ for help_ in found if max(help_.log_odds_gain, help_.conduct_gain) > _TOO_SMALL]
+    return sorted(found, key=lambda help_: (-help_.log_odds_gain, -help_.conduct_gain, help_.action))
+
+
+_Proposal = tuple[str, MemberKey | None, str, TrustScore]
+
+
+def _by_own_evidence(follower: TrustFollower, index: int) -> Iterator[_Proposal]:
+    ledger = follower.ledger
+    facts = ledger.facts(index)
+
+    def supposing(action: str, detail: str, otherwise: Facts) -> _Proposal:
+        return action, None, detail, follower.counterfactual(index, facts=otherwise)
+
+    more = replace(facts, vouch_branches=facts.vouch_branches + 1)
+    yield supposing("vouch", "a vouch from a member of another branch of the tree", more)
+    if facts.report_branches:
+        fewer = replace(facts, report_branches=0)
+        days = ledger.policy.report_days
+        when = "when the reports against you are withdrawn"
+        when += f" or {days:g} days old" if days is not None else ""
+        yield supposing("reports_forgiven", when, fewer)
+    for kind, action, detail in (
+        (EvidenceKind.STAFF_VERIFIED, "staff_verified", "a check by the staff"),
+        (EvidenceKind.MATURED, "matured", "reaching the waiting time without a report"),
+        (EvidenceKind.PHONE_MOBILE, "phone_mobile", "verifying a mobile number"),
+        (EvidenceKind.AGED, "aged", "being a member for longer"),
+        (EvidenceKind.ACTIVATED, "activated", "completing the first steps"),
+        (EvidenceKind.ACTIVITY, "activity", "being active"),
+    ):
+        if not facts.has(kind):
+            yield supposing(action, detail, replace(facts, flags=facts.flags | kind.bit))
+    for kind, action, detail in (
+        (EvidenceKind.BAN, "ban_lifted", "a successful appeal against the ban"),
+        (EvidenceKind.SOLD_INVITES, "adjudication_lifted", "a successful appeal against the adjudication"),
+    ):
+        if facts.has(kind):
+            yield supposing(action, detail, replace(facts, flags=facts.flags & ~kind.bit))
+
+
+def _by_edge(follower: TrustFollower, index: int) -> Iterator[_Proposal]:
+    above = follower.forest.inviter(index)
+    if above != NOBODY and not follower.forest.is_campaign(above):
+        then = follower.counterfactual(index, edge_weight=0.0)
+        yield "new_sponsor", None, "a new sponsor, so that the old inviter no longer counts", then
+
+
+def _by_invitees(follower: TrustFollower, index: int) -> Iterator[_Proposal]:
+    if follower.ledger.is_adjudicated(index):
+        return
+    worst = min(follower.forest.children(index), key=follower.message, default=None)
+    if worst is not None and follower.message(worst) < 0:
+        then = follower.counterfactual(index, received_delta=-follower.message(worst))
+        detail = "if nothing were held against this invitee any more, or against those it invited"
+        yield "invitee_cleared", follower.forest.name(worst), detail, then
+    gain = 0.0
+    for child in follower.forest.children(index):
+        facts = follower.ledger.facts(child)
+        if not facts.flags & EvidenceKind.MATURED.bit:
+            ripe = replace(facts, flags=facts.flags | EvidenceKind.MATURED.bit)
+            own = follower.ledger.policy.travelling(ripe, follower.ledger.epoch.alpha)
+            gain += follower.message_if(child, own) - follower.message(child)
+    if gain > 0:
+        then = follower.counterfactual(index, received_delta=gain)
+        yield "invitees_mature", None, "when your present invitees reach the waiting time unreported", then

@@ -1,0 +1,275 @@
+"""From the services' frozen results to the API's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pydantic import create_model
+
+from identity_service.api import schemas as s
+from identity_service.policy.inviting import Decision
+from identity_service.ports import rfc3339, rfc3339_or_none
+from identity_service.services.invites import InviteView, Lookup
+from identity_service.services.journal import Event
+from identity_service.services.members import MemberView, TreeSummary
+from identity_service.services.paging import Page
+from identity_service.services.quota import Granted, Quota
+from identity_service.services.recovery import LoggedIn, RecoveryView
+from identity_service.services.registration import Registered
+from identity_service.services.sanctions import Preview, SanctionView, Standing
+from identity_service.services.signals import Received
+from identity_service.services.verification import VerificationView
+
+_DELIVERY: Final = {"sending": "queued", "withheld": "queued", "dead": "failed"}
+"""What an inviter is told of the outbox's own states."""
+
+
+def page_model(item: type[s.Output]) -> type[s.Output]:
+    """Return the model of a page of items: `{data, next_cursor, has_more}`."""
+    return create_model(
+        item.__name__.removesuffix("Out") + "PageOut",
+        __base__=s.Output,
+        data=(list[item], ...),  # type: ignore[valid-type]
+        next_cursor=(str | None, ...),
+        has_more=(bool, ...),
+    )
+
+
+InvitePageOut = page_model(s.InviteOut)
+MemberPageOut = page_model(s.MemberOut)
+QuotaEntryPageOut = page_model(s.QuotaEntryOut)
+EventPageOut = page_model(s.EventOut)
+SanctionPageOut = page_model(s.SanctionOut)
+
+
+def page(model: type[s.Output], one: Callable[[Any], s.Output]) -> Callable[[Page[Any]], s.Output]:
+    """Return how a page of results is told."""
+    return lambda found: model(
+        data=[one(item) for item in found.data], next_cursor=found.next_cursor, has_more=found.has_more
+    )
+
+
+def invite(view: InviteView) -> s.InviteOut:
+    return s.InviteOut.model_construct(
+        id=view.id,
+        code=view.code,
+        link=view.link,
+        state=view.state,
+        issuer_id=view.issuer_id,
+        campaign=view.campaign,
+        channel=view.channel,
+        phone=view.phone,
+        max_uses=view.max_uses,
+        uses=view.uses,
+        expires_at=rfc3339(view.expires_at),
+        created_at=rfc3339(view.created_at),
+        opened_at=rfc3339_or_none(view.opened_at),
+        locale=view.locale,
+        note=view.note,
+        delivery=s.DeliveryOut.model_construct(
+            state=_DELIVERY.get(view.delivery_state, view.delivery_state),
+            reason=view.delivery_reason,
+            updated_at=rfc3339_or_none(view.delivery_updated_at),
+        ),
+    )
+
+
+def lookup(found: Lookup) -> s.InviteLookupOut:
+    return s.InviteLookupOut(
+        redeemable=found.redeemable, channel=found.channel, phone_required=found.phone_required  # type: ignore[arg-type]
+    )
+
+
+def verification(view: VerificationView) -> s.VerificationOut:
+    return s.VerificationOut.model_construct(
+        id=view.id,
+        purpose=view.purpose,
+        phone=s.VerifiedPhoneOut.model_construct(masked=view.masked, country=view.country),
+        state=view.state,
+        channel=view.channel,
+        code_length=view.code_length,
+        expires_at=rfc3339(view.expires_at),
+        attempts_left=view.attempts_left,
+        next=s.NextOut.model_construct(
+            resend_at=rfc3339_or_none(view.resend_at),
+            channel="sms" if view.resend_at is not None else None,
+            check_at=rfc3339_or_none(view.check_at),
+        ),
+        proof=view.proof,
+    )
+
+
+def member(view: MemberView) -> s.MemberOut:
+    phone = None
+    if view.masked is not None:
+        phone = s.MemberPhoneOut.model_construct(
+            masked=view.masked,
+            country=view.phone_country,
+            type=view.phone_kind,
+            verified_at=rfc3339_or_none(view.phone_verified_at),
+        )
+    return s.MemberOut.model_construct(
+        id=view.id,
+        external_id=view.external_id,
+        state=view.state,
+        inviter_id=view.inviter_id,
+        invite_id=view.invite_id,
+        campaign=view.campaign,
+        generation=view.generation,
+        joined_at=rfc3339(view.joined_at),
+        country=view.country,
+        phone=phone,
+        trust=s.TrustOut.model_construct(score=view.score, level=view.level),
+        quota=s.MemberQuotaOut.model_construct(available=view.available),
+        depth=view.depth,
+    )
+
+
+def registered(result: Registered) -> s.RegisteredOut:
+    return s.RegisteredOut.model_construct(
+        member=member(result.member),
+        assertion=result.assertion,
+        device_token=result.device_token,
+        recovery_codes=list(result.recovery_codes),
+    )
+
+
+def logged_in(result: LoggedIn) -> s.LoggedInOut:
+    return s.LoggedInOut.model_construct(
+        member=member(result.member), assertion=result.assertion, device_token=result.device_token
+    )
+
+
+def recovery(view: RecoveryView) -> s.RecoveryOut:
+    return s.RecoveryOut.model_construct(
+        id=view.id,
+        member_id=view.member_id,
+        state=view.state,
+        reason=view.reason,
+        requires=list(view.requires),
+        created_at=rfc3339(view.created_at),
+        release_at=rfc3339_or_none(view.release_at),
+        granted_at=rfc3339_or_none(view.granted_at),
+        assertion=view.assertion,
+    )
+
+
+def tree_summary(summary: TreeSummary) -> s.TreeSummaryOut:
+    return s.TreeSummaryOut(
+        invitees=summary.invitees,
+        descendants=summary.descendants,
+        depth=summary.depth,
+        states={
+            "active": summary.active,
+            "suspended": summary.suspended,
+            "banned": summary.banned,
+            "erased": summary.erased,
+        },
+    )
+
+
+def eligibility(result: tuple[Decision, int]) -> s.EligibilityOut:
+    decision, available = result
+    return s.EligibilityOut(
+        allowed=decision.allowed,
+        available=available,
+        policy_version=decision.version,
+        rules=[
+            s.RuleOut(
+                rule=rule.rule,
+                value=rule.value,
+                threshold=rule.threshold,
+                passed=rule.passed,
+                earliest_at=rfc3339_or_none(rule.earliest_at),
+            )
+            for rule in decision.rules
+        ],
+        next_grant_at=None,
+    )
+
+
+def quota(balance: Quota) -> s.QuotaOut:
+    return s.QuotaOut(
+        available=balance.available,
+        granted=balance.granted,
+        spent=balance.spent,
+        refunded=balance.refunded,
+        expired=balance.expired,
+    )
+
+
+def quota_entry(row: Any) -> s.QuotaEntryOut:
+    return s.QuotaEntryOut.model_construct(
+        id=row.id,
+        kind=row.kind,
+        amount=row.amount,
+        invite_id=row.invite_id,
+        batch_id=row.batch_id,
+        actor=row.actor,
+        reason=row.reason,
+        created_at=rfc3339(row.created_at),
+        expires_at=rfc3339_or_none(row.expires_at),
+    )
+
+
+def quota_grant(granted: Granted) -> s.QuotaGrantResultOut:
+    return s.QuotaGrantResultOut(
+        member_id=granted.member_id,
+        result=granted.result,  # type: ignore[arg-type]
+        amount=granted.amount,
+        available=granted.available,
+        code=granted.code,
+    )
+
+
+def signal(received: Received) -> s.SignalOut:
+    return s.SignalOut(id=received.id, duplicate=received.duplicate)
+
+
+def sanction(view: SanctionView) -> s.SanctionOut:
+    return s.SanctionOut.model_construct(
+        id=view.id,
+        member_id=view.member_id,
+        action=view.action,
+        scope=view.scope,
+        reason_code=view.reason_code,
+        explanation=view.explanation,
+        state=view.state,
+        created_at=rfc3339(view.created_at),
+        expires_at=rfc3339_or_none(view.expires_at),
+        lifted_at=rfc3339_or_none(view.lifted_at),
+        lift_explanation=view.lift_explanation,
+    )
+
+
+def sanction_or_preview(result: SanctionView | Preview) -> s.SanctionOut | s.SanctionPreviewOut:
+    if isinstance(result, SanctionView):
+        return sanction(result)
+    return s.SanctionPreviewOut(
+        dry_run=True,
+        member_id=result.member_id,
+        state_now=result.state_now,
+        state_after=result.state_after,
+        invites_frozen_after=result.invites_frozen_after,
+        open_invites_stopped=result.open_invites_stopped,
+    )
+
+
+def standing(result: Standing) -> s.StandingOut:
+    return s.StandingOut.model_construct(
+        member_id=result.member_id,
+        state=result.state,
+        sanctions=[sanction(view) for view in result.sanctions],
+    )
+
+
+def event(told: Event) -> s.EventOut:
+    return s.EventOut.model_construct(
+        id=told.id,
+        seq=told.seq,
+        type=told.type,
+        occurred_at=rfc3339(told.at),
+        subject_id=told.subject_id,
+        data=told.data,
+    )

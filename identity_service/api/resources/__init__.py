@@ -1,0 +1,5 @@
+"""One module a resource.  Importing this package declares every operation."""
+
+from identity_service.api.resources import events, invites, members, quota, recoveries, sanctions, verifications
+
+__all__ = ["events", "invites", "members", "quota", "recoveries", "sanctions", "verifications"]

@@ -1,0 +1,527 @@
+"""What goes in and out over REST, as pydantic models: the OpenAPI description is made from these."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from identity_service.policy.rules import span
+from identity_service.ports import SECOND, Instant, instant_of
+from identity_service.services.sanctions import Action
+from identity_service.services.signals import SignalKind
+
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def _instant(value: object) -> Instant:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("an RFC 3339 time with its zone is needed")
+    moment = datetime.fromisoformat(value.upper())
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError("the year is out of range")
+    return instant_of(moment)
+
+
+def _span(value: object) -> Instant:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("seconds, or a text such as 7d, are needed")
+    if isinstance(value, str):
+        return span(value)
+    if not 1 <= value <= 100 * 365 * 86_400:
+        raise ValueError("out of range")
+    return value * SECOND
+
+
+def _ip(value: str) -> str:
+    """Return what counts as one address: an IPv4 address, or the /64 that one household has of IPv6."""
+    address = ipaddress.ip_address(value)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("control and invisible characters are not allowed")
+    return value
+
+
+Time = Annotated[
+    int,
+    BeforeValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-22T12:00:00Z"]}),
+]
+LifeSpan = Annotated[
+    int,
+    BeforeValidator(_span),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 3_153_600_000},
+                {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"},
+            ],
+            "description": "Seconds, or a whole number with a unit: s, m, h, d.",
+            "examples": [604800, "7d"],
+        }
+    ),
+]
+PhoneIn = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=40,
+        description="E.164: `+` and ASCII digits.",
+        examples=["+14155550123"],
+    ),
+]
+InviteCodeIn = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=64,
+        description="As people type it: any case, dashes or blanks, O for 0, I and L for 1.",
+        examples=["7KQ4M-2XD9P-TA3HR"],
+    ),
+]
+ProofIn = Annotated[str, Field(min_length=1, max_length=1024)]
+MemberId = Annotated[str, Field(min_length=1, max_length=40, examples=["mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"])]
+ExternalId = Annotated[
+    str, Field(min_length=1, max_length=255, examples=["user-4711"]), AfterValidator(_printable)
+]
+Locale = Annotated[
+    str, Field(max_length=35, pattern="^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$", examples=["ru", "en-GB"])
+]
+Explanation = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S")]
+Reason = Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S")]
+CampaignName = Annotated[
+    str, Field(min_length=1, max_length=100, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["spring-2027"])
+]
+DeviceToken = Annotated[str, Field(min_length=1, max_length=100)]
+DeviceId = Annotated[str, Field(min_length=1, max_length=255)]
+IpAddress = Annotated[
+    str,
+    Field(max_length=45),
+    AfterValidator(_ip),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}),
+]
+OutTime = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+class Input(BaseModel):
+    """A request body: unknown fields are refused, nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Query(BaseModel):
+    """Query parameters: all arrive as text, so numbers are read from it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Output(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# -- pages --------------------------------------------------------------------------------------------
+
+
+class PageQuery(Query):
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str | None, Field(max_length=200)] = None
+
+
+# -- invites ------------------------------------------------------------------------------------------
+
+
+class IssueInviteIn(Input):
+    issuer_id: MemberId | None = None
+    campaign: CampaignName | None = None
+    channel: Literal["link", "sms"]
+    phone: PhoneIn | None = None
+    max_uses: Annotated[int, Field(ge=1, le=100_000)] = 1
+    expires_in: LifeSpan | None = None
+    locale: Locale | None = None
+    note: Annotated[str, Field(max_length=500)] | None = None
+
+
+class BulkInvitesIn(Input):
+    # Each item is judged on its own: a bad one spoils only its own result.
+    items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=500)]
+
+
+class RevokeIn(Input):
+    reason: Reason
+
+
+class LookupInviteIn(Input):
+    code: InviteCodeIn
+
+
+class InvitesQuery(PageQuery):
+    issuer_id: Annotated[str | None, Field(max_length=40)] = None
+    campaign: Annotated[str | None, Field(max_length=100)] = None
+    state: Literal["open", "redeemed", "expired", "revoked"] | None = None
+
+
+class DeliveryOut(Output):
+    state: Literal["none", "queued", "sent", "delivered", "undelivered", "failed"]
+    reason: str | None
+    updated_at: OutTime | None
+
+
+class InviteOut(Output):
+    id: Annotated[str, Field(examples=["inv_01k0tf55mn9s0j7qdpmwvwrxj2a3"])]
+    code: Annotated[str | None, Field(description="Only in the answer that made a link.")] = None
+    link: str | None = None
+    state: Literal["open", "redeemed", "expired", "revoked"]
+    issuer_id: str | None
+    campaign: str | None
+    channel: Literal["link", "sms"]
+    phone: Annotated[str | None, Field(description="Masked.")]
+    max_uses: int
+    uses: int
+    expires_at: OutTime
+    created_at: OutTime
+    opened_at: OutTime | None
+    locale: str | None
+    note: str | None
+    delivery: DeliveryOut
+
+
+class InviteLookupOut(Output):
+    redeemable: bool
+    channel: Literal["link", "sms"] | None
+    phone_required: bool | None
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldErrorOut] | None = None
+
+
+class FieldErrorOut(Output):
+    pointer: str
+    code: str
+    detail: str
+
+
+class BulkResultOut(Output):
+    index: int
+    status: int
+    invite: InviteOut | None = None
+    problem: ProblemOut | None = None
+
+
+class BulkInvitesOut(Output):
+    data: list[BulkResultOut]
+
+
+# -- verifications ------------------------------------------------------------------------------------
+
+
+class StartVerificationIn(Input):
+    purpose: Literal["registration", "recovery", "login"]
+    phone: PhoneIn
+    invite_code: InviteCodeIn | None = None
+    device_token: DeviceToken | None = None
+    device_id: DeviceId | None = None
+    channel: Literal["auto", "sms"] = "auto"
+    locale: Locale | None = None
+    client_ip: IpAddress | None = None
+    altcha: Annotated[str, Field(max_length=4096)] | None = None
+
+
+class ResendVerificationIn(Input):
+    channel: Literal["auto", "sms"] = "auto"
+
+
+class CheckIn(Input):
+    code: Annotated[str, Field(pattern="^[0-9]{6,8}$", examples=["271828"])]
+
+
+class VerifiedPhoneOut(Output):
+    masked: str
+    country: str
+
+
+class NextOut(Output):
+    resend_at: OutTime | None
+    channel: Literal["sms"] | None
+    check_at: OutTime | None
+
+
+class VerificationOut(Output):
+    id: Annotated[str, Field(examples=["ver_01k0tf55mn9s0j7qdpmwvwrxj2a3"])]
+    purpose: Literal["registration", "recovery", "login"]
+    phone: VerifiedPhoneOut
+    state: Literal["pending", "approved", "expired", "exhausted"]
+    channel: Literal["sms"]
+    code_length: int
+    expires_at: OutTime
+    attempts_left: int
+    next: NextOut
+    proof: Annotated[str | None, Field(description="Only in the answer that approved it.")] = None
+
+
+# -- members ------------------------------------------------------------------------------------------
+
+
+class RegisterIn(Input):
+    invite_code: InviteCodeIn
+    proof: ProofIn | None = None
+    phone: PhoneIn | None = None
+    external_id: ExternalId | None = None
+    device_id: DeviceId | None = None
+    locale: Locale | None = None
+
+
+class MemberPhoneOut(Output):
+    masked: str
+    country: str
+    type: str
+    verified_at: OutTime | None
+
+
+class TrustOut(Output):
+    score: Annotated[float | None, Field(description="1/(1+e^−L); null until it is computed.")]
+    level: str
+
+
+class MemberQuotaOut(Output):
+    available: int
+
+
+class MemberOut(Output):
+    id: Annotated[str, Field(examples=["mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"])]
+    external_id: str | None
+    state: Literal["active", "suspended", "banned", "erased"]
+    inviter_id: str | None
+    invite_id: str | None
+    campaign: str | None
+    generation: int
+    joined_at: OutTime
+    country: str | None
+    phone: MemberPhoneOut | None
+    trust: TrustOut
+    quota: MemberQuotaOut
+    depth: Annotated[int | None, Field(description="Steps below the root, in a subtree.")] = None
+
+
+class RegisteredOut(Output):
+    member: MemberOut
+    assertion: str
+    device_token: str
+    recovery_codes: list[str]
+
+
+class LoginIn(Input):
+    proof: ProofIn
+    device_id: DeviceId | None = None
+
+
+class LoggedInOut(Output):
+    member: MemberOut
+    assertion: str
+    device_token: str
+
+
+class RecoverIn(Input):
+    proof: ProofIn
+
+
+class RecoveryCodeIn(Input):
+    code: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class VetoIn(Input):
+    explanation: Explanation
+
+
+class RecoveryOut(Output):
+    id: str
+    member_id: str
+    state: Literal["held", "granted", "vetoed", "expired"]
+    reason: str
+    requires: list[str]
+    created_at: OutTime
+    release_at: OutTime | None
+    granted_at: OutTime | None
+    assertion: str | None = None
+
+
+class MembersQuery(PageQuery):
+    external_id: Annotated[str | None, Field(max_length=255)] = None
+    state: Literal["active", "suspended", "banned", "erased"] | None = None
+    inviter_id: Annotated[str | None, Field(max_length=40)] = None
+
+
+class MemberLookupIn(Input):
+    phone: PhoneIn
+
+
+class SubtreeQuery(PageQuery):
+    max_depth: Annotated[int | None, Field(ge=1, le=100_000)] = None
+
+
+class TreeSummaryOut(Output):
+    invitees: int
+    descendants: int
+    depth: int
+    states: dict[str, int]
+
+
+class RuleOut(Output):
+    rule: str
+    value: str | int | float | bool
+    threshold: str | int | float | bool
+    passed: bool
+    earliest_at: OutTime | None
+
+
+class EligibilityOut(Output):
+    allowed: bool
+    available: int
+    policy_version: str
+    rules: list[RuleOut]
+    next_grant_at: OutTime | None
+
+
+class QuotaOut(Output):
+    available: int
+    granted: int
+    spent: int
+    refunded: int
+    expired: int
+
+
+class QuotaEntryOut(Output):
+    id: str
+    kind: Literal["grant", "earn", "spend", "refund", "expire"]
+    amount: int
+    invite_id: str | None
+    batch_id: str | None
+    actor: str
+    reason: str
+    created_at: OutTime
+    expires_at: OutTime | None
+
+
+class QuotaGrantIn(Input):
+    batch_id: Annotated[str, Field(min_length=1, max_length=120)] | None = None
+    member_ids: Annotated[list[MemberId], Field(min_length=1, max_length=1000)] | None = None
+    filter: Annotated[str, Field(min_length=1, max_length=2000, examples=["country=RU and age_days>=30"])] | None = None
+    amount: Annotated[int, Field(ge=1, le=1_000_000)]
+    reason: Reason
+    expires_at: Time | None = None
+    dry_run: bool = False
+
+
+class QuotaGrantResultOut(Output):
+    member_id: str
+    result: Literal["granted", "duplicate", "refused"]
+    amount: int
+    available: int | None
+    code: str | None
+
+
+class QuotaGrantsOut(Output):
+    batch_id: str | None
+    dry_run: bool
+    data: list[QuotaGrantResultOut]
+
+
+# -- signals and sanctions ------------------------------------------------------------------------------
+
+
+class SignalIn(Input):
+    kind: Annotated[SignalKind, Field(strict=False)]
+    reporter_id: MemberId | None = None
+    reference: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    occurred_at: Time | None = None
+
+
+class SignalOut(Output):
+    id: str | None
+    duplicate: bool
+
+
+class SanctionIn(Input):
+    action: Annotated[Action, Field(strict=False)]
+    scope: Literal["member"] = "member"
+    reason_code: Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,59}$", examples=["spam"])]
+    explanation: Explanation
+    expires_at: Time | None = None
+    dry_run: bool = False
+
+
+class SanctionOut(Output):
+    id: str
+    member_id: str
+    action: Literal["warn", "freeze_invites", "suspend", "ban"]
+    scope: Literal["member", "subtree"]
+    reason_code: str
+    explanation: str
+    state: Literal["in_force", "ended", "lifted"]
+    created_at: OutTime
+    expires_at: OutTime | None
+    lifted_at: OutTime | None
+    lift_explanation: str | None
+
+
+class SanctionPreviewOut(Output):
+    dry_run: Literal[True]
+    member_id: str
+    state_now: str
+    state_after: str
+    invites_frozen_after: bool
+    open_invites_stopped: int
+
+
+class LiftIn(Input):
+    explanation: Explanation
+
+
+class StandingOut(Output):
+    member_id: str
+    state: Literal["active", "suspended", "banned", "erased"]
+    sanctions: list[SanctionOut]
+
+
+# -- events ---------------------------------------------------------------------------------------------
+
+
+class EventsQuery(Query):
+    after: Annotated[str | None, Field(max_length=80)] = None
+    types: Annotated[str | None, Field(max_length=500, description="Comma-separated.")] = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
+class EventOut(Output):
+    id: str
+    seq: int
+    type: str
+    occurred_at: OutTime
+    subject_id: str
+    data: dict[str, Any]
+
+
+ProblemOut.model_rebuild()
+BulkResultOut.model_rebuild()

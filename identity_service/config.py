@@ -1,0 +1,201 @@
+"""Settings: read from the environment or a `.env` file, checked once at the start.
+
+Owns which settings exist and which are unsafe in production; every refusal names the setting to change.
+"""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import os
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from identity_service.errors import Misconfigured
+from sms.route import parse_route
+
+VAR: Final = Path("var")
+KNOWN_PROVIDERS: Final = frozenset({"inbox", "null", "twilio"})
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Every setting of the service.  Field `x` is read from `IDENTITY_X`, or from its alias."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="IDENTITY_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    env: Environment = Environment.DEVELOPMENT
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite under ./var/")
+    keyring: SecretStr = Field(default=SecretStr(""), description="The keyring's file, or the document itself")
+    public_url: str = Field(default="http://127.0.0.1:8000", description="Where the outside reaches us")
+    sms_route: str = Field(default="inbox", description="Providers in the order in which they are tried")
+    join_url: str = Field(default="", description="Where /i/{code} leads; {code} is filled in")
+    brand: str = Field(default="Identity", description="The network's name in messages and pages")
+    pow: Literal["off", "public"] = "off"
+    operator: str = ""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    policy_file: str = ""
+    debug: bool = False
+    log_level: str = "INFO"
+    metrics_dir: str = Field(default="", description="Shared folder of metrics where several processes serve")
+    sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    sms_app_hash: str = Field(default="", description="Android SMS Retriever hash for one-time codes")
+
+    twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
+    twilio_auth_token: SecretStr = Field(default=SecretStr(""), validation_alias="TWILIO_AUTH_TOKEN")
+    twilio_messaging_service_sid: str = Field(default="", validation_alias="TWILIO_MESSAGING_SERVICE_SID")
+    twilio_from: str = Field(default="", validation_alias="TWILIO_FROM")
+    twilio_api_base_url: str = Field(default="", validation_alias="TWILIO_API_BASE_URL")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def production(self) -> bool:
+        return self.env is Environment.PRODUCTION
+
+    @cached_property
+    def store_url(self) -> str:
+        """The database's URL in the driver that we use: psycopg 3 for any spelling of PostgreSQL."""
+        if not self.database_url:
+            return f"sqlite:///{(VAR / 'identity.sqlite3').resolve()}"
+        try:
+            url = make_url(self.database_url)
+        except ArgumentError:
+            raise Misconfigured("IDENTITY_DATABASE_URL is not a database URL") from None
+        match url.get_backend_name():
+            case "sqlite":
+                return url.render_as_string(hide_password=False)
+            case "postgresql" | "postgres":
+                return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+            case other:
+                raise Misconfigured(f"IDENTITY_DATABASE_URL: {other} is not supported; use sqlite or postgresql")
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.store_url.startswith("sqlite")
+
+    @property
+    def keyring_source(self) -> str:
+        return self.keyring.get_secret_value() or str(VAR / "keyring.json")
+
+    @property
+    def inbox_path(self) -> Path:
+        return VAR / "inbox.sqlite3"
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Raises: ValueError."""
+        return parse_route(self.sms_route)
+
+    @property
+    def host(self) -> str:
+        """The host name of the public URL, as WebOTP binds a code to it."""
+        return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(part, strict=False) for part in self.trusted_proxies)
+
+    @property
+    def operator_name(self) -> str:
+        """Who acts on the command line, where `--as` does not say it."""
+        if self.operator:
+            return self.operator
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a container's user id without a name
+            return f"uid-{os.getuid()}"
+
+
+def load_settings() -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        Misconfigured: with one line for each thing to change.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        lines = [
+            f"{_setting_name(str(item['loc'][0]))}: {item['msg']}" for item in error.errors(include_input=False)
+        ]
+        raise Misconfigured("; ".join(lines)) from None
+    faults = list(_faults(settings))
+    if faults:
+        raise Misconfigured("; ".join(faults))
+    return settings
+
+
+def _setting_name(field: str) -> str:
+    return field if field.isupper() else f"IDENTITY_{field.upper()}"
+
+
+def _faults(settings: Settings) -> list[str]:
+    faults = []
+    url = urlsplit(settings.public_url)
+    if url.scheme not in ("http", "https") or not url.netloc:
+        faults.append("IDENTITY_PUBLIC_URL must be an http(s) URL")
+    if settings.join_url and urlsplit(settings.join_url).scheme not in ("http", "https"):
+        faults.append("IDENTITY_JOIN_URL must be an http(s) URL")
+    try:
+        _ = settings.proxies
+    except ValueError:
+        faults.append("IDENTITY_TRUSTED_PROXIES must be addresses or networks, joined by commas")
+    faults.extend(_provider_faults(settings))
+    if settings.production:
+        faults.extend(_production_faults(settings, url.scheme))
+    return faults
+
+
+def _provider_faults(settings: Settings) -> list[str]:
+    try:
+        providers = settings.providers
+    except ValueError as error:
+        return [f"IDENTITY_SMS_ROUTE: {error}"]
+    faults = [
+        f"IDENTITY_SMS_ROUTE: there is no provider {name!r} (known: {', '.join(sorted(KNOWN_PROVIDERS))})"
+        for name in providers
+        if name not in KNOWN_PROVIDERS
+    ]
+    if "twilio" in providers:
+        if not settings.twilio_account_sid:
+            faults.append("TWILIO_ACCOUNT_SID is needed by the provider twilio")
+        if not settings.twilio_auth_token.get_secret_value():
+            faults.append("TWILIO_AUTH_TOKEN is needed by the provider twilio")
+        if not (settings.twilio_messaging_service_sid or settings.twilio_from):
+            faults.append("TWILIO_MESSAGING_SERVICE_SID or TWILIO_FROM is needed by the provider twilio")
+    return faults
+
+
+def _production_faults(settings: Settings, scheme: str) -> list[str]:
+    faults = []
+    if {"inbox", "null"} & {part.strip() for part in settings.sms_route.split(",")}:
+        faults.append("IDENTITY_SMS_ROUTE: the providers inbox and null are for development; name a real one")
+    if not settings.keyring.get_secret_value():
+        faults.append("IDENTITY_KEYRING is required in production (make one with `identity keys rotate --new FILE`)")
+    if settings.is_sqlite and settings.sqlite_synchronous != "FULL":
+        faults.append("IDENTITY_SQLITE_SYNCHRONOUS must be FULL in production: an answered commit must last")
+    if settings.debug:
+        faults.append("IDENTITY_DEBUG must be off in production")
+    if scheme != "https":
+        faults.append("IDENTITY_PUBLIC_URL must be https in production")
+    if not settings.database_url:
+        faults.append("IDENTITY_DATABASE_URL must be set in production")
+    return faults

@@ -1,0 +1,199 @@
+"""Everything the service is made of, put together in one place.
+
+Each part names what it needs in its constructor; nothing reaches for a global.  A test builds the same
+container with another clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from identity_service.config import Settings
+from identity_service.crypto import Assertions, Hasher, Keyring, Purpose, Seal, Signer
+from identity_service.db.store import Store
+from identity_service.policy.rules import Policy, load_policy
+from identity_service.ports import Clock, Entropy, Ids, SystemClock, SystemEntropy
+from identity_service.providers import make_providers
+from identity_service.services.clients import Clients
+from identity_service.services.credentials import Credentials
+from identity_service.services.delivery import Delivery
+from identity_service.services.grants import Grants
+from identity_service.services.holds import Holds
+from identity_service.services.housekeeping import Housekeeping
+from identity_service.services.idempotency import Idempotency
+from identity_service.services.invites import Invites
+from identity_service.services.journal import Journal
+from identity_service.services.members import Members
+from identity_service.services.phones import Phones
+from identity_service.services.quota import QuotaLedger
+from identity_service.services.recovery import Recoveries
+from identity_service.services.registration import Registrations
+from identity_service.services.rotation import Rotation
+from identity_service.services.sanctions import Sanctions
+from identity_service.services.signals import Signals
+from identity_service.services.verification import Verifications
+from identity_service.services.work import ProofOfWork
+from identity_service.services.worker_state import WorkerState
+from sms.numbers import NumberPolicy
+from sms.providers.base import Provider
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    settings: Settings
+    policy: Policy
+    clock: Clock
+    store: Store
+    keyring: Keyring
+    seal: Seal
+    hasher: Hasher
+    phones: Phones
+    clients: Clients
+    idempotency: Idempotency
+    journal: Journal
+    invites: Invites
+    quota: QuotaLedger
+    grants: Grants
+    delivery: Delivery
+    verifications: Verifications
+    registrations: Registrations
+    recoveries: Recoveries
+    members: Members
+    sanctions: Sanctions
+    signals: Signals
+    assertions: Assertions
+    credentials: Credentials
+    housekeeping: Housekeeping
+    rotation: Rotation
+    work: ProofOfWork
+    worker_state: WorkerState
+    providers: Mapping[str, Provider]
+    entropy: Entropy = field(repr=False)
+
+
+def build(
+    settings: Settings,
+    engine: Engine,
+    *,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+    policy: Policy | None = None,
+) -> Container:
+    """Put the service together.
+
+    Raises:
+        Misconfigured: the keyring or the policy is unusable.
+    """
+    clock = clock or SystemClock()
+    entropy = entropy or SystemEntropy()
+    policy = policy or load_policy(settings.policy_file)
+    keyring = Keyring.load(
+        settings.keyring_source, create_at=None if settings.production else clock.now()
+    )
+    ids = Ids(clock, entropy)
+    hasher = Hasher(keyring, Purpose.CODE_HASH)
+    seal, signer = Seal(keyring), Signer(keyring)
+    assertions = Assertions(keyring, settings.public_url)
+    work = ProofOfWork(keyring=keyring, clock=clock)
+    journal, holds = Journal(ids), Holds(ids)
+    phones = Phones(
+        hasher=Hasher(keyring, Purpose.PHONE_LOOKUP), seal=seal, ids=ids, number_policy=NumberPolicy()
+    )
+    credentials = Credentials(policy=policy, ids=ids, entropy=entropy, hasher=hasher)
+    quota = QuotaLedger(ids=ids, journal=journal)
+    delivery = Delivery(policy=policy, ids=ids, entropy=entropy, seal=seal, phones=phones, journal=journal)
+    invites = Invites(
+        policy=policy,
+        ids=ids,
+        entropy=entropy,
+        hasher=hasher,
+        seal=seal,
+        phones=phones,
+        quota=quota,
+        delivery=delivery,
+        holds=holds,
+        journal=journal,
+        public_url=settings.public_url,
+    )
+    verifications = Verifications(
+        policy=policy,
+        ids=ids,
+        entropy=entropy,
+        hasher=hasher,
+        seal=seal,
+        signer=signer,
+        phones=phones,
+        invites=invites,
+        holds=holds,
+        delivery=delivery,
+        work=work,
+    )
+    members = Members(
+        policy=policy, ids=ids, phones=phones, invites=invites, quota=quota, journal=journal
+    )
+    registrations = Registrations(
+        policy=policy,
+        ids=ids,
+        phones=phones,
+        invites=invites,
+        holds=holds,
+        verifications=verifications,
+        members=members,
+        credentials=credentials,
+        assertions=assertions,
+        journal=journal,
+    )
+    recoveries = Recoveries(
+        policy=policy,
+        ids=ids,
+        verifications=verifications,
+        members=members,
+        credentials=credentials,
+        assertions=assertions,
+        delivery=delivery,
+        journal=journal,
+    )
+    sanctions = Sanctions(ids=ids, journal=journal)
+    idempotency = Idempotency(hasher=hasher, seal=seal)
+    return Container(
+        settings=settings,
+        policy=policy,
+        clock=clock,
+        store=Store(engine, clock),
+        keyring=keyring,
+        seal=seal,
+        hasher=hasher,
+        phones=phones,
+        clients=Clients(ids=ids, entropy=entropy, hasher=hasher, journal=journal),
+        idempotency=idempotency,
+        journal=journal,
+        invites=invites,
+        quota=quota,
+        grants=Grants(quota=quota),
+        delivery=delivery,
+        verifications=verifications,
+        registrations=registrations,
+        recoveries=recoveries,
+        members=members,
+        sanctions=sanctions,
+        signals=Signals(ids=ids, journal=journal),
+        assertions=assertions,
+        credentials=credentials,
+        housekeeping=Housekeeping(
+            invites=invites,
+            holds=holds,
+            quota=quota,
+            sanctions=sanctions,
+            recoveries=recoveries,
+            verifications=verifications,
+            idempotency=idempotency,
+        ),
+        rotation=Rotation(keyring=keyring, phones=phones, seal=seal, journal=journal),
+        work=work,
+        worker_state=WorkerState(),
+        providers=make_providers(settings),
+        entropy=entropy,
+    )

@@ -1,0 +1,253 @@
+"""Transactions and prepared statements over SQLite and PostgreSQL.
+
+Owns: how a transaction begins, commits, fails and is repeated; how a statement written once in SQLAlchemy
+Core reaches the driver.  Refuses: to know what any statement is for.
+
+A `Statement` is compiled once a dialect and then run by the driver's own cursor.  That keeps one
+portable, typed notation and costs about a tenth of an ORM unit of work (docs/adr/0002).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import psycopg
+from sqlalchemy import Engine, event
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.sql.elements import ClauseElement
+
+from identity_service.errors import Actor, Refused, Unavailable
+from identity_service.ports import Clock, Instant
+
+T = TypeVar("T")
+BUSY_TIMEOUT_MS: Final = 15_000
+_REPEATS: Final = 5
+_REPEATABLE_SQLSTATES: Final = {"40001", "40P01"}  # serialization failure, deadlock
+
+
+class _Compiled:
+    __slots__ = ("constants", "row", "sql")
+
+    def __init__(self, clause: ClauseElement, dialect: Dialect) -> None:
+        compiled = clause.compile(dialect=dialect)
+        self.sql = str(compiled)
+        self.constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+        columns = [entry.keyname for entry in getattr(compiled, "_result_columns", ())]
+        self.row: Callable[[Any], Any] | None = (
+            namedtuple("Row", columns)._make if columns else None  # noqa: PYI024 - made from a result's columns
+        )
+
+
+class Statement:
+    """One SQL statement: written in SQLAlchemy Core, compiled once, run by the driver's cursor.
+
+    Give one clause, or one for each dialect where the best form differs.
+    """
+
+    __slots__ = ("_clauses", "_compiled")
+
+    def __init__(self, clause: ClauseElement, *, postgresql: ClauseElement | None = None) -> None:
+        self._clauses = {"sqlite": clause, "postgresql": clause if postgresql is None else postgresql}
+        self._compiled: dict[str, _Compiled] = {}
+
+    def on(self, dialect: Dialect) -> _Compiled:
+        try:
+            return self._compiled[dialect.name]
+        except KeyError:
+            made = self._compiled[dialect.name] = _Compiled(self._clauses[dialect.name], dialect)
+            return made
+
+
+class Tx:
+    """An open transaction: what a use case works with.
+
+    Attributes:
+        now: the one instant of this transaction.
+        actor: who acts in it.
+    """
+
+    __slots__ = ("_dialect", "actor", "connection", "cursor", "now")
+
+    def __init__(self, connection: Connection, dialect: Dialect, now: Instant, actor: Actor) -> None:
+        self.connection, self._dialect, self.now, self.actor = connection, dialect, now, actor
+        self.cursor: Any = connection.connection.cursor()
+
+    @property
+    def dialect(self) -> str:
+        return self._dialect.name
+
+    def _execute(self, statement: Statement, values: Mapping[str, Any]) -> _Compiled:
+        compiled = statement.on(self._dialect)
+        self.cursor.execute(compiled.sql, {**compiled.constants, **values} if compiled.constants else values)
+        return compiled
+
+    def run(self, statement: Statement, **values: Any) -> int:
+        """Return how many rows the statement changed."""
+        self._execute(statement, values)
+        return int(self.cursor.rowcount)
+
+    def run_many(self, statement: Statement, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            compiled = statement.on(self._dialect)
+            self.cursor.executemany(compiled.sql, [{**compiled.constants, **row} for row in rows])
+
+    def one(self, statement: Statement, **values: Any) -> Any:
+        """Return the first row, by column name, or None."""
+        compiled = self._execute(statement, values)
+        row = self.cursor.fetchone()
+        assert compiled.row is not None
+        return None if row is None else compiled.row(row)
+
+    def all(self, statement: Statement, **values: Any) -> list[Any]:
+        compiled = self._execute(statement, values)
+        assert compiled.row is not None
+        return [compiled.row(row) for row in self.cursor.fetchall()]
+
+    def select(self, clause: ClauseElement) -> list[Any]:
+        """Run a query that was put together for this call (a filtered list); rows by column name."""
+        return list(self.connection.execute(clause).all())  # type: ignore[call-overload]
+
+    def change(self, clause: ClauseElement) -> int:
+        """Run a change that was put together for this call; how many rows it touched."""
+        return int(self.connection.execute(clause).rowcount)  # type: ignore[call-overload]
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo only what happens inside when it raises `Refused` that keeps no effect; the error goes on."""
+        self.cursor.execute("SAVEPOINT part")
+        try:
+            yield
+        except Refused as refusal:
+            if not refusal.keeps_effect:
+                self.cursor.execute("ROLLBACK TO SAVEPOINT part")
+            self.cursor.execute("RELEASE SAVEPOINT part")
+            raise
+        self.cursor.execute("RELEASE SAVEPOINT part")
+
+
+class Store:
+    """Open transactions on one database.
+
+    Parameters:
+        engine: made by Flask-SQLAlchemy from the settings; `prepare_engine` must have seen it.
+        clock: gives each transaction its `now`.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine, self.clock = engine, clock
+        # Statements give their values by name on both stores.
+        self._dialect = pysqlite.dialect(paramstyle="named") if self.is_sqlite else engine.dialect
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self, actor: Actor) -> Iterator[Tx]:
+        """A consistent read; never commits."""
+        with self._connection() as connection:
+            begin(connection, "BEGIN")
+            try:
+                yield Tx(connection, self._dialect, self.clock.now(), actor)
+            finally:
+                connection.connection.rollback()
+
+    @contextmanager
+    def write(self, actor: Actor) -> Iterator[Tx]:
+        """One transaction.  Commits at the end, and also when a `Refused` that keeps its effect is raised."""
+        with self._connection() as connection:
+            begin(connection, "BEGIN IMMEDIATE")
+            raw = connection.connection
+            try:
+                yield Tx(connection, self._dialect, self.clock.now(), actor)
+            except Refused as refusal:
+                if refusal.keeps_effect:
+                    raw.commit()
+                else:
+                    raw.rollback()
+                raise
+            except BaseException:
+                raw.rollback()
+                raise
+            raw.commit()
+
+    def transact(self, actor: Actor, use_case: Callable[[Tx], T]) -> T:
+        """Run a use case in one transaction, again from the start where the store asked for it.
+
+        PostgreSQL may end one of two transactions that wait for each other; nothing of it happened, so it
+        is simply done again.
+        """
+        for turn in range(_REPEATS):
+            try:
+                with self.write(actor) as tx:
+                    return use_case(tx)
+            except psycopg.Error as error:
+                if error.sqlstate not in _REPEATABLE_SQLSTATES or turn == _REPEATS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def query(self, actor: Actor, read: Callable[[Tx], T]) -> T:
+        with self.read(actor) as tx:
+            return read(tx)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except (OperationalError, PoolTimeout, sqlite3.OperationalError, psycopg.OperationalError) as error:
+            if isinstance(error, psycopg.Error) and error.sqlstate in _REPEATABLE_SQLSTATES:
+                raise
+            raise Unavailable(f"the store cannot be reached or is busy ({type(error).__name__})") from error
+
+
+def begin(connection: Connection, how: str) -> None:
+    """Begin on SQLite, where the driver must not guess; psycopg begins by itself with the first statement."""
+    if connection.dialect.name == "sqlite":
+        connection.connection.cursor().execute(how)
+
+
+def constraint_of(error: BaseException) -> str | None:
+    """Return the name of the constraint that an integrity error broke, or None.
+
+    PostgreSQL gives the name; SQLite gives the columns of a unique index, from which the naming convention
+    of `tables.py` makes the name, and the name itself for a CHECK.
+    """
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig
+    if isinstance(error, psycopg.errors.IntegrityError):
+        return error.diag.constraint_name
+    if isinstance(error, sqlite3.IntegrityError):
+        what, _, names = str(error).partition(" constraint failed: ")
+        if what == "UNIQUE":
+            columns = [name.rpartition(".") for name in names.split(", ")]
+            return "uq_" + "_".join([columns[0][0], *(column for _, _, column in columns)])
+        return names or None
+    return None
+
+
+def prepare_engine(engine: Engine, *, synchronous: str = "FULL") -> None:
+    """Set each new connection up.  Call once, before the first one is made."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, synchronous))
+
+
+def _prepare_sqlite(connection: Any, synchronous: str) -> None:
+    # WAL with FULL: a commit that was answered survives a power cut.  No exclusive lock: one web process,
+    # a worker and any command line write side by side.
+    connection.isolation_level = None  # we say BEGIN IMMEDIATE ourselves, the driver never guesses
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA synchronous={synchronous}")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA cache_size=-32768")
+    cursor.execute("PRAGMA temp_store=MEMORY")
+    cursor.close()

@@ -1,0 +1,165 @@
+"""The policy file as frozen values.  Read and checked once; every number that decides something is here."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from identity_service.errors import Misconfigured
+from identity_service.policy.budgets import Limit, Rate
+from identity_service.ports import DAY, HOUR, MINUTE, SECOND, Instant
+
+_UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_SPAN: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
+
+
+def span(text: object) -> Instant:
+    """Return the microseconds of a text such as ``30m`` or ``7d``.
+
+    Raises:
+        ValueError: anything else.
+    """
+    match = _SPAN.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError("a time span is a whole number and a unit: s, m, h or d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _limit(pair: object) -> Limit:
+    if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], int) or pair[0] < 1:
+        raise ValueError('a limit is written [times, "span"]')
+    return Limit(times=pair[0], window=span(pair[1]))
+
+
+def _limits(rows: object) -> tuple[Limit, ...]:
+    if not isinstance(rows, list) or not rows:
+        raise ValueError('limits are written [[times, "span"], ...]')
+    return tuple(_limit(row) for row in rows)
+
+
+Span = Annotated[Instant, BeforeValidator(span)]
+Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
+OneLimit = Annotated[Limit, BeforeValidator(_limit)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ignored_types=(cached_property,))
+
+
+class InviteRules(_Section):
+    link_expires_in: Span
+    sms_expires_in: Span
+    longest_life: Span
+    sms_proves_for: Span
+    hold: Span
+    member_max_uses: Count
+    campaign_max_uses: Annotated[int, Field(ge=1, le=100_000)]
+    sms_a_member_a_day: Count
+    bulk_items: Annotated[int, Field(ge=1, le=500)]
+
+
+class VerificationRules(_Section):
+    code_digits: Annotated[int, Field(ge=6, le=8)]
+    recovery_code_digits: Annotated[int, Field(ge=6, le=8)]
+    life: Annotated[Span, Field(le=10 * MINUTE)]
+    proof_life: Annotated[Span, Field(le=10 * MINUTE)]
+    checks_a_code: Annotated[int, Field(ge=1, le=5)]
+    starts_an_ip_an_hour: Count
+    exhausted_an_hour_breaks: Count
+
+
+class SendRules(_Section):
+    limits: Limits
+    trickle: OneLimit
+    cooldown: Span
+    longest_cooldown: Span
+
+
+class GuessRules(_Section):
+    limits: Limits
+    trickle: OneLimit
+
+
+class MissRules(_Section):
+    limits: Limits
+
+
+class RecoveryRules(_Section):
+    dormant_after: Span
+    hold: Span
+    codes: Annotated[int, Field(ge=1, le=16)]
+    expires_after: Span
+
+
+class MemberRules(_Section):
+    first_level: Annotated[str, Field(min_length=1, max_length=30)]
+
+
+class Policy(_Section):
+    """Every rule in force, with the version that is told beside each decision."""
+
+    version: Annotated[str, Field(min_length=1, max_length=60)]
+    invites: InviteRules
+    verification: VerificationRules
+    sends: SendRules
+    guesses: GuessRules
+    misses: MissRules
+    recovery: RecoveryRules
+    members: MemberRules
+
+    @cached_property
+    def guess_rate(self) -> Rate:
+        return Rate(limits=self.guesses.limits, trickle=self.guesses.trickle)
+
+    @cached_property
+    def send_rate(self) -> Rate:
+        return Rate(limits=self.sends.limits, trickle=self.sends.trickle)
+
+    @cached_property
+    def miss_rate(self) -> Rate:
+        return Rate(limits=self.misses.limits)
+
+    @cached_property
+    def ip_rate(self) -> Rate:
+        return Rate(limits=(Limit(times=self.verification.starts_an_ip_an_hour, window=HOUR),))
+
+    @cached_property
+    def member_sms_rate(self) -> Rate:
+        return Rate(limits=(Limit(times=self.invites.sms_a_member_a_day, window=DAY),))
+
+
+def parse_policy(text: str, name: str) -> Policy:
+    """Read a policy file's text.
+
+    Raises:
+        Misconfigured: naming the file and each rule that is wrong.
+    """
+    try:
+        data: dict[str, Any] = tomllib.loads(text)
+        return Policy.model_validate(data)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"the policy {name} is not TOML: {error}") from None
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise Misconfigured(f"the policy {name}: {'; '.join(faults)}") from None
+
+
+def default_text() -> str:
+    return (files("identity_service.policy") / "default.toml").read_text()
+
+
+def load_policy(path: str) -> Policy:
+    """Load the policy from `path`, or the default one where it is empty."""
+    if not path:
+        return parse_policy(default_text(), "default.toml")
+    try:
+        return parse_policy(Path(path).read_text(), path)
+    except OSError as error:
+        raise Misconfigured(f"IDENTITY_POLICY_FILE: {path} cannot be read ({error.strerror})") from None

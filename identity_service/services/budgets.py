@@ -1,0 +1,250 @@
+"""Budgets in the store: exact rolling windows, taken by one guarded statement.
+
+Each use of a budget is a row numbered 1, 2, 3, … within (lane, subject).  Use n may happen only if use
+n − times is older than the window; because numbers grow with time, that is the exact rolling count.  The
+primary key makes two racing takers of one number impossible: the loser's insert does nothing and it tries
+again.  Nothing is read, decided and then written; the store is asked to insert, and it may refuse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, and_, bindparam, delete, func, literal_column, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import ClauseElement
+
+from identity_service.db.store import Statement, Tx
+from identity_service.db.tables import budget_uses as uses
+from identity_service.db.tables import cooldowns
+from identity_service.errors import Refused
+from identity_service.policy.budgets import Limit, Rate, cooldown_after
+from identity_service.ports import DAY, SECOND, Instant
+
+_RACES = 64
+_KEPT = 8 * DAY
+"""Longer than the longest window of any rate; older uses are purged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """One thing that is scarce: a rate for a subject in a lane."""
+
+    lane: str
+    subject: str
+    rate: Rate
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A use that was taken; it can be given back in the same transaction."""
+
+    lane: str
+    subject: str
+    ordinal: int
+
+
+_last = select(func.coalesce(func.max(uses.c.ordinal), 0)).where(
+    uses.c.lane == bindparam("lane"), uses.c.subject == bindparam("subject")
+)
+
+
+def _take_clause(dialect_insert: Any, limits: int) -> ClauseElement:
+    """INSERT the next ordinal unless, for one of the limits, the use `times` back is inside its window."""
+    last = _last.scalar_subquery()
+    recent = [
+        select(literal_column("1"))
+        .where(
+            uses.c.lane == bindparam("lane"),
+            uses.c.subject == bindparam("subject"),
+            uses.c.ordinal == last + 1 - bindparam(f"times_{n}", type_=BigInteger),
+            uses.c.at > bindparam(f"since_{n}", type_=BigInteger),
+        )
+        .exists()
+        for n in range(limits)
+    ]
+    row = select(
+        bindparam("lane", type_=uses.c.lane.type),
+        bindparam("subject", type_=uses.c.subject.type),
+        last + 1,
+        bindparam("at", type_=BigInteger),
+    ).where(and_(*(~exists for exists in recent)))
+    return (  # type: ignore[no-any-return]
+        dialect_insert(uses)
+        .from_select(["lane", "subject", "ordinal", "at"], row)
+        .on_conflict_do_nothing()
+        .returning(uses.c.ordinal)
+    )
+
+
+_TAKE = {
+    n: Statement(_take_clause(sqlite.insert, n), postgresql=_take_clause(postgresql.insert, n)) for n in (1, 2, 3)
+}
+_AT = Statement(
+    select(uses.c.ordinal, uses.c.at)
+    .where(uses.c.lane == bindparam("lane"), uses.c.subject == bindparam("subject"))
+    .order_by(uses.c.ordinal.desc())
+    .limit(bindparam("reach"))
+)
+_GIVE_BACK = Statement(
+    delete(uses).where(
+        uses.c.lane == bindparam("lane"),
+        uses.c.subject == bindparam("subject"),
+        uses.c.ordinal == bindparam("ordinal"),
+    )
+)
+
+
+def take(tx: Tx, budget: Budget) -> Taken:
+    """Take one use, from the trickle where the rate is spent.
+
+    Raises:
+        Refused: `budget.code`, with `retry_at`.
+    """
+    taken = _take(tx, budget.lane, budget.subject, budget.rate.limits)
+    trickle = budget.rate.trickle
+    if taken is None and trickle is not None:
+        taken = _take(tx, f"{budget.lane}.trickle", budget.subject, (trickle,))
+    if taken is None:
+        limits = tuple((limit.times, limit.window // SECOND) for limit in budget.rate.limits)
+        raise Refused(budget.code, budget.detail, retry_at=next_at(tx, budget), limits=limits)
+    return taken
+
+
+def _take(tx: Tx, lane: str, subject: str, limits: tuple[Limit, ...]) -> Taken | None:
+    values: dict[str, Any] = {"lane": lane, "subject": subject, "at": tx.now}
+    for n, limit in enumerate(limits):
+        values |= {f"times_{n}": limit.times, f"since_{n}": tx.now - limit.window}
+    for _ in range(_RACES):
+        row = tx.one(_TAKE[len(limits)], **values)
+        if row is not None:
+            return Taken(lane, subject, row.ordinal)
+        if _free_at(tx, lane, subject, limits) > tx.now:
+            return None
+        # Another transaction took this number while we waited for it: ask for the one after.
+    return None  # fail closed
+
+
+def give_back(tx: Tx, taken: Taken) -> None:
+    """Undo a use taken in this same transaction (a guess that turned out right costs nothing)."""
+    tx.run(_GIVE_BACK, lane=taken.lane, subject=taken.subject, ordinal=taken.ordinal)
+
+
+def next_at(tx: Tx, budget: Budget) -> Instant:
+    """Return when the next use may be taken; `tx.now` or earlier where it may be now."""
+    free = _free_at(tx, budget.lane, budget.subject, budget.rate.limits)
+    if free > tx.now and budget.rate.trickle is not None:
+        trickle = _free_at(tx, f"{budget.lane}.trickle", budget.subject, (budget.rate.trickle,))
+        free = min(free, trickle)
+    return free
+
+
+def _free_at(tx: Tx, lane: str, subject: str, limits: tuple[Limit, ...]) -> Instant:
+    rows = tx.all(_AT, lane=lane, subject=subject, reach=max(limit.times for limit in limits))
+    return max(
+        (rows[limit.times - 1].at + limit.window for limit in limits if len(rows) >= limit.times), default=0
+    )
+
+
+# -- cool-downs: how soon the next message may go to one phone -----------------------------------------
+
+
+def _cool_clause(dialect_insert: Any) -> ClauseElement:
+    row = dialect_insert(cooldowns).values(
+        lane=bindparam("lane"), subject=bindparam("subject"), step=1, next_at=bindparam("first_next")
+    )
+    return (  # type: ignore[no-any-return]
+        row.on_conflict_do_update(
+            index_elements=["lane", "subject"],
+            set_={"step": cooldowns.c.step + 1, "next_at": bindparam("now_", type_=BigInteger)},
+            where=cooldowns.c.next_at <= bindparam("now_", type_=BigInteger),
+        ).returning(cooldowns.c.step)
+    )
+
+
+_COOL = Statement(_cool_clause(sqlite.insert), postgresql=_cool_clause(postgresql.insert))
+_SET_NEXT = Statement(
+    update(cooldowns)
+    .where(cooldowns.c.lane == bindparam("lane_"), cooldowns.c.subject == bindparam("subject_"))
+    .values(next_at=bindparam("until"))
+)
+_NEXT = Statement(
+    select(cooldowns.c.next_at).where(
+        cooldowns.c.lane == bindparam("lane"), cooldowns.c.subject == bindparam("subject")
+    )
+)
+_CLEAR = Statement(delete(cooldowns).where(cooldowns.c.subject == bindparam("subject")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cooldown:
+    lane: str
+    subject: str
+    first: Instant
+    longest: Instant
+
+
+def start_cooldown(tx: Tx, cooldown: Cooldown) -> Instant:
+    """Claim the right to send now and return when the next send may be.
+
+    One upsert decides: it changes nothing while the earlier cool-down runs.
+
+    Raises:
+        Refused: `send_cooldown`, with `retry_at`.
+    """
+    first_next = tx.now + cooldown_after(1, first=cooldown.first, longest=cooldown.longest)
+    row = tx.one(_COOL, lane=cooldown.lane, subject=cooldown.subject, first_next=first_next, now_=tx.now)
+    if row is None:
+        raise Refused(
+            "send_cooldown",
+            "A message went to this phone a moment ago; the next one must wait.",
+            retry_at=cooldown_until(tx, cooldown),
+        )
+    if row.step == 1:
+        return first_next
+    until = tx.now + cooldown_after(row.step, first=cooldown.first, longest=cooldown.longest)
+    tx.run(_SET_NEXT, lane_=cooldown.lane, subject_=cooldown.subject, until=until)
+    return until
+
+
+def cooldown_until(tx: Tx, cooldown: Cooldown) -> Instant:
+    row = tx.one(_NEXT, lane=cooldown.lane, subject=cooldown.subject)
+    return tx.now if row is None else int(row.next_at)
+
+
+def clear_cooldowns(tx: Tx, subject: str) -> None:
+    """The phone has answered: end its cool-downs.  What the day's budget counted stays counted."""
+    tx.run(_CLEAR, subject=subject)
+
+
+# -- housekeeping ---------------------------------------------------------------------------------------
+
+_newer = uses.alias("newer")
+_PURGE = Statement(
+    delete(uses).where(
+        uses.c.at < bindparam("before"),
+        # The last ordinal of a subject stays until its lane is asleep, so that numbers never restart
+        # while a window could still see them.
+        or_(
+            uses.c.at < bindparam("long_before"),
+            select(literal_column("1"))
+            .where(
+                _newer.c.lane == uses.c.lane,
+                _newer.c.subject == uses.c.subject,
+                _newer.c.ordinal > uses.c.ordinal,
+            )
+            .exists(),
+        ),
+    )
+)
+_PURGE_COOLDOWNS = Statement(delete(cooldowns).where(cooldowns.c.next_at < bindparam("before")))
+
+
+def purge(tx: Tx) -> int:
+    """Delete what no window can see any more; return how many rows went."""
+    return tx.run(_PURGE, before=tx.now - _KEPT, long_before=tx.now - 2 * _KEPT) + tx.run(
+        _PURGE_COOLDOWNS, before=tx.now - DAY
+    )

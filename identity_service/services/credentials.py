@@ -1,0 +1,112 @@
+"""What a member keeps: recovery codes (shown once) and device tokens.  Stored only as keyed hashes."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+from sqlalchemy import Integer, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from identity_service.crypto import Hasher
+from identity_service.db.store import Statement, Tx
+from identity_service.db.tables import devices, recovery_codes
+from identity_service.policy.rules import Policy
+from identity_service.ports import Entropy, Ids
+
+_HASH_BYTES: Final = 16
+_SYMBOLS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_CODE_SYMBOLS: Final = 16  # 80 bits: no budget is needed against guessing, and none can be burnt
+
+_set = {name: bindparam(name) for name in ("member_id", "hashes", "key_id", "used_mask", "created_at")}
+
+
+def _keep(dialect_insert: object) -> object:
+    row = dialect_insert(recovery_codes).values(_set)  # type: ignore[operator]
+    fresh = {name: row.excluded[name] for name in ("hashes", "key_id", "used_mask", "created_at")}
+    return row.on_conflict_do_update(index_elements=["member_id"], set_=fresh)
+
+
+_KEEP = Statement(_keep(sqlite.insert), postgresql=_keep(postgresql.insert))  # type: ignore[arg-type]
+_OF = Statement(
+    select(recovery_codes.c.hashes, recovery_codes.c.key_id, recovery_codes.c.used_mask).where(
+        recovery_codes.c.member_id == bindparam("member")
+    )
+)
+_bit = bindparam("bit", type_=Integer)
+_USE = Statement(
+    update(recovery_codes)
+    .where(
+        recovery_codes.c.member_id == bindparam("member"),
+        recovery_codes.c.used_mask.op("&")(_bit) == 0,
+    )
+    .values(used_mask=recovery_codes.c.used_mask.op("|")(_bit))
+)
+_device = {name: bindparam(name) for name in ("id", "member_id", "token_hash", "device_hash", "created_at")}
+_ADD_DEVICE = Statement(insert(devices).values(_device))
+_REVOKE_DEVICES = Statement(
+    update(devices)
+    .where(devices.c.member_id == bindparam("member"), devices.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("at"))
+)
+
+
+class Credentials:
+    def __init__(self, *, policy: Policy, ids: Ids, entropy: Entropy, hasher: Hasher) -> None:
+        self._policy, self._ids, self._entropy, self._hasher = policy, ids, entropy, hasher
+
+    def new_recovery_codes(self, tx: Tx, member_id: str) -> tuple[str, ...]:
+        """Make a fresh set, which replaces any older one; the only time that it is seen."""
+        codes = tuple(self._draw() for _ in range(self._policy.recovery.codes))
+        rows = [self._hasher.rows(f"recovery.{member_id}", _plain(code))[0] for code in codes]
+        tx.run(
+            _KEEP,
+            member_id=member_id,
+            hashes=b"".join(digest[:_HASH_BYTES] for _, digest in rows),
+            key_id=rows[0][0],
+            used_mask=0,
+            created_at=tx.now,
+        )
+        return codes
+
+    def _draw(self) -> str:
+        number = self._entropy.below(32**_CODE_SYMBOLS)
+        text = "".join(_SYMBOLS[number >> 5 * n & 31] for n in range(_CODE_SYMBOLS))
+        return "-".join(text[n : n + 4] for n in range(0, _CODE_SYMBOLS, 4))
+
+    def use_recovery_code(self, tx: Tx, member_id: str, code: str) -> bool:
+        """Use a code up; False where it is none of this member's, or was used."""
+        row = tx.one(_OF, member=member_id)
+        if row is None:
+            return False
+        known = dict(self._hasher.rows(f"recovery.{member_id}", _plain(code)))
+        digest = known.get(row.key_id)
+        if digest is None:
+            return False
+        found = None
+        for n in range(0, len(row.hashes), _HASH_BYTES):  # all are compared: time tells nothing
+            if hmac.compare_digest(row.hashes[n : n + _HASH_BYTES], digest[:_HASH_BYTES]):
+                found = n // _HASH_BYTES
+        return found is not None and bool(tx.run(_USE, member=member_id, bit=1 << found))
+
+    def new_device(self, tx: Tx, member_id: str, device_id: str | None) -> str:
+        """Make a token by which this device is known again (a lane of its own, nothing more)."""
+        token = f"dev_{self._entropy.token(20).hex()}"
+        tx.run(
+            _ADD_DEVICE,
+            id=self._ids.new("dvc"),
+            member_id=member_id,
+            token_hash=self._hasher.current("device", token),
+            device_hash=device_id and self._hasher.current("device_id", device_id),
+            created_at=tx.now,
+        )
+        return token
+
+    def forget_devices(self, tx: Tx, member_id: str) -> int:
+        return tx.run(_REVOKE_DEVICES, member=member_id, at=tx.now)
+
+
+def _plain(code: str) -> str:
+    """Forgive case, dashes, blanks, and the letters that look like digits."""
+    bare = "".join(symbol for symbol in code.lower() if symbol not in "- ")
+    return bare.translate(str.maketrans("oil", "011"))

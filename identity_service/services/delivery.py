@@ -1,0 +1,433 @@
+"""The outbox of messages: queued with what they tell, claimed by workers, handed to a provider, followed.
+
+Three transactions, none of them held open over the network: (1) the use case queues a row; (2) a worker
+claims due rows with a lease and an attempt id; (3) it marks the outcome, if the attempt is still its own.
+A worker that dies between the provider's answer and (3) leaves a lease that runs out; the message is then
+sent again: at least once, at most one duplicate a crash.  The attempt id is the provider's idempotency key
+where it has one, and stands in the callback's address, so that a receipt finds its message even when the
+provider's answer was lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, String, bindparam, cast, insert, or_, select, union_all, update
+
+from identity_service.crypto import Seal
+from identity_service.db.store import Statement, Tx
+from identity_service.db.tables import messages, phones
+from identity_service.errors import not_found
+from identity_service.policy.rules import Policy
+from identity_service.ports import MINUTE, SECOND, Entropy, Ids, Instant
+from identity_service.services import budgets
+from identity_service.services.journal import Journal
+from identity_service.services.phones import Phones
+from sms.numbers import E164
+from sms.providers.base import Accepted, FailureKind, ProviderFailure, Receipt
+from sms.states import DeliveryState, advance
+from sms.texts import TextKind
+
+LEASE: Final = MINUTE
+MAX_ATTEMPTS: Final = 6
+_FIRST_BACKOFF: Final = 2 * SECOND
+_LONGEST_BACKOFF: Final = 5 * MINUTE
+
+_now = bindparam("now_", type_=BigInteger)
+_COLUMNS = (
+    "id",
+    "subject_id",
+    "phone_id",
+    "kind",
+    "sealed_code",
+    "locale",
+    "channel",
+    "state",
+    "hours",
+    "next_at",
+    "not_after",
+    "created_at",
+    "updated_at",
+)
+_ADD = Statement(insert(messages).values({name: bindparam(name) for name in _COLUMNS}))
+_due = (
+    select(messages.c.id)
+    .where(messages.c.state == "queued", messages.c.next_at <= _now)
+    .order_by(messages.c.next_at)
+    .limit(bindparam("limit"))
+)
+_CLAIM_FIELDS = (
+    messages.c.id,
+    messages.c.subject_id,
+    messages.c.phone_id,
+    messages.c.kind,
+    messages.c.sealed_code,
+    messages.c.locale,
+    messages.c.channel,
+    messages.c.hours,
+    messages.c.attempts,
+    messages.c.attempt_id,
+    messages.c.not_after,
+)
+
+
+def _claim(due: Any) -> Any:
+    return (
+        update(messages)
+        .where(messages.c.id.in_(due), messages.c.state == "queued")
+        .values(
+            state="sending",
+            lease_until=bindparam("lease_until"),
+            # A name for this attempt that no other attempt of any message has.
+            attempt_id=messages.c.id + "." + cast(messages.c.attempts + 1, String),
+            attempts=messages.c.attempts + 1,
+            updated_at=_now,
+        )
+        .returning(*_CLAIM_FIELDS)
+    )
+
+
+# PostgreSQL's workers step over each other's rows; SQLite's take turns at the write lock.
+_CLAIM = Statement(_claim(_due), postgresql=_claim(_due.with_for_update(skip_locked=True)))
+_ANY_DUE = Statement(
+    union_all(
+        select(messages.c.id).where(messages.c.state == "queued", messages.c.next_at <= _now),
+        select(messages.c.id).where(messages.c.state == "sending", messages.c.lease_until <= _now),
+    ).limit(1)
+)
+_REQUEUE_LOST = Statement(
+    update(messages)
+    .where(messages.c.state == "sending", messages.c.lease_until <= _now)
+    .values(state="queued", next_at=_now, lease_until=None)
+)
+_mine = (messages.c.id == bindparam("message"), messages.c.attempt_id == bindparam("attempt"))
+_still_sending = (*_mine, messages.c.state == "sending")
+_MARK_SENT = Statement(
+    update(messages)
+    .where(*_still_sending)
+    .values(
+        state=bindparam("reached"),
+        provider=bindparam("by"),
+        provider_ref=bindparam("ref"),
+        segments=bindparam("size"),
+        sealed_code=None,
+        lease_until=None,
+        reason=None,
+        updated_at=_now,
+    )
+)
+_MARK_AGAIN = Statement(
+    update(messages)
+    .where(*_still_sending)
+    .values(
+        state="queued", next_at=bindparam("again_at"), lease_until=None, reason=bindparam("why"), updated_at=_now
+    )
+)
+_MARK_OVER = Statement(
+    update(messages)
+    .where(*_still_sending)
+    .values(
+        state=bindparam("end"),
+        lease_until=None,
+        reason=bindparam("why"),
+        provider=bindparam("by"),
+        updated_at=_now,
+    )
+)
+_WIPE = Statement(update(messages).where(messages.c.id == bindparam("message")).values(sealed_code=None))
+_BY_ATTEMPT = Statement(
+    select(messages.c.id, messages.c.state, messages.c.provider_ref, messages.c.subject_id).where(
+        or_(
+            messages.c.attempt_id == bindparam("attempt"),
+            (messages.c.provider == bindparam("by")) & (messages.c.provider_ref == bindparam("ref")),
+        )
+    )
+)
+_FOLLOW = Statement(
+    update(messages)
+    .where(messages.c.id == bindparam("message"), messages.c.state == bindparam("was"))
+    .values(
+        state=bindparam("reached"),
+        reason=bindparam("why"),
+        provider=bindparam("by"),
+        provider_ref=bindparam("ref"),
+        sealed_code=None,
+        lease_until=None,
+        updated_at=_now,
+    )
+)
+_DEAD = Statement(
+    select(
+        messages.c.id,
+        messages.c.subject_id,
+        messages.c.kind,
+        messages.c.attempts,
+        messages.c.reason,
+        messages.c.updated_at,
+        phones.c.masked,
+    )
+    .join(phones, phones.c.id == messages.c.phone_id)
+    .where(messages.c.state == "dead")
+    .order_by(messages.c.id)
+    .limit(bindparam("limit"))
+)
+_REPLAY = Statement(
+    update(messages)
+    .where(
+        messages.c.id == bindparam("message"),
+        messages.c.state == "dead",
+        messages.c.not_after > _now,
+    )
+    .values(state="queued", next_at=_now, reason=None, updated_at=_now)
+)
+_OF_SUBJECT = Statement(
+    select(
+        messages.c.id,
+        messages.c.kind,
+        messages.c.state,
+        messages.c.reason,
+        messages.c.provider,
+        messages.c.attempts,
+        messages.c.created_at,
+        messages.c.updated_at,
+    )
+    .where(messages.c.subject_id == bindparam("subject"))
+    .order_by(messages.c.id)
+)
+_STATE_OF: Final = {
+    DeliveryState.NONE: "sent",
+    DeliveryState.QUEUED: "sent",  # the provider has it; to us it is on its way
+    DeliveryState.SENT: "sent",
+    DeliveryState.DELIVERED: "delivered",
+    DeliveryState.UNDELIVERED: "undelivered",
+    DeliveryState.FAILED: "failed",
+}
+_REACHED: Final = {
+    "queued": DeliveryState.NONE,
+    "sending": DeliveryState.NONE,
+    "dead": DeliveryState.NONE,
+    "sent": DeliveryState.SENT,
+    "delivered": DeliveryState.DELIVERED,
+    "undelivered": DeliveryState.UNDELIVERED,
+    "failed": DeliveryState.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message to be sent.  Its text is written when it is sent; only its parts are kept, the code sealed."""
+
+    subject_id: str
+    phone_id: str
+    kind: TextKind
+    not_after: Instant
+    code: str | None = None
+    locale: str | None = None
+    hours: int | None = None
+    withheld: bool = False
+    """Written like any other, and never sent: the decoy of a phone that is no member's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A message that this worker may hand over until its lease runs out."""
+
+    id: str
+    subject_id: str
+    phone_id: str
+    to: E164
+    country: str
+    kind: TextKind
+    code: str | None
+    locale: str | None
+    hours: int | None
+    attempts: int
+    attempt_id: str
+    not_after: Instant
+
+
+class Delivery:
+    def __init__(
+        self, *, policy: Policy, ids: Ids, entropy: Entropy, seal: Seal, phones: Phones, journal: Journal
+    ) -> None:
+        self._policy, self._ids, self._entropy = policy, ids, entropy
+        self._seal, self._phones, self._journal = seal, phones, journal
+
+    # -- queueing -----------------------------------------------------------------------------------
+
+    def spend(self, tx: Tx, lane: str, phone_id: str) -> Instant:
+        """Take a send to this phone from its lane: the cool-down, then the day's budget.
+
+        Returns:
+            When the next send in this lane may be.
+
+        Raises:
+            Refused: `send_cooldown` or `send_budget_spent`.
+        """
+        again_at = budgets.start_cooldown(tx, self._cooldown(lane, phone_id))
+        budget = self._budget(lane, phone_id)
+        budgets.take(tx, budget)
+        return max(again_at, budgets.next_at(tx, budget))
+
+    def _cooldown(self, lane: str, phone_id: str) -> budgets.Cooldown:
+        sends = self._policy.sends
+        return budgets.Cooldown(
+            lane=f"send.{lane}", subject=phone_id, first=sends.cooldown, longest=sends.longest_cooldown
+        )
+
+    def _budget(self, lane: str, phone_id: str) -> budgets.Budget:
+        return budgets.Budget(
+            lane=f"send.{lane}",
+            subject=phone_id,
+            rate=self._policy.send_rate,
+            code="send_budget_spent",
+            detail="As many messages went to this phone as a day allows.",
+        )
+
+    def queue(self, tx: Tx, message: Outgoing) -> str:
+        """Queue a message in the transaction of what it tells; return its id."""
+        message_id = self._ids.new("msg")
+        sealed = None if message.code is None else self._seal.close(message.code.encode(), message_id)
+        tx.run(
+            _ADD,
+            id=message_id,
+            subject_id=message.subject_id,
+            phone_id=message.phone_id,
+            kind=message.kind.value,
+            sealed_code=sealed,
+            locale=message.locale,
+            channel="sms",
+            state="withheld" if message.withheld else "queued",
+            hours=message.hours,
+            next_at=tx.now,
+            not_after=message.not_after,
+            created_at=tx.now,
+            updated_at=tx.now,
+        )
+        return message_id
+
+    # -- the worker's side --------------------------------------------------------------------------
+
+    def is_due(self, tx: Tx) -> bool:
+        """Whether a message waits, or a lease has run out."""
+        return tx.one(_ANY_DUE, now_=tx.now) is not None
+
+    def claim(self, tx: Tx, limit: int) -> list[Claimed]:
+        """Take due messages for one attempt each.  Those whose time is over end here, unsent."""
+        tx.run(_REQUEUE_LOST, now_=tx.now)
+        claimed = []
+        for row in tx.all(_CLAIM, now_=tx.now, lease_until=tx.now + LEASE, limit=limit):
+            if row.not_after <= tx.now:
+                self._over(tx, row.id, row.attempt_id, "failed", "Its time was over before it could be sent.", None)
+                continue
+            number, country = self._phones.number(tx, row.phone_id)
+            claimed.append(
+                Claimed(
+                    id=row.id,
+                    subject_id=row.subject_id,
+                    phone_id=row.phone_id,
+                    to=number,
+                    country=country,
+                    kind=TextKind(row.kind),
+                    code=row.sealed_code and self._seal.open(row.sealed_code, row.id).decode(),
+                    locale=row.locale,
+                    hours=row.hours,
+                    attempts=row.attempts,
+                    attempt_id=row.attempt_id,
+                    not_after=row.not_after,
+                )
+            )
+        return claimed
+
+    def mark_accepted(self, tx: Tx, claimed: Claimed, accepted: Accepted) -> None:
+        tx.run(
+            _MARK_SENT,
+            message=claimed.id,
+            attempt=claimed.attempt_id,
+            reached=_STATE_OF[accepted.state],
+            by=accepted.provider,
+            ref=accepted.provider_id,
+            size=accepted.segments,
+            now_=tx.now,
+        )
+
+    def mark_failed(self, tx: Tx, claimed: Claimed, failure: ProviderFailure) -> None:
+        """Try again later, or end: what no provider can help with at once, the rest after some tries."""
+        hopeless = failure.kind in (FailureKind.WRONG_NUMBER, FailureKind.FRAUD, FailureKind.REJECTED)
+        if hopeless:
+            self._over(tx, claimed.id, claimed.attempt_id, "failed", failure.plain, failure.provider)
+            return
+        again_at = tx.now + self._backoff(claimed.attempts, failure.retry_after)
+        if claimed.attempts >= MAX_ATTEMPTS or again_at >= claimed.not_after:
+            self._over(tx, claimed.id, claimed.attempt_id, "dead", failure.plain, failure.provider)
+            return
+        tx.run(
+            _MARK_AGAIN,
+            message=claimed.id,
+            attempt=claimed.attempt_id,
+            again_at=again_at,
+            why=failure.plain,
+            now_=tx.now,
+        )
+
+    def _backoff(self, attempts: int, retry_after: float | None) -> Instant:
+        """Exponential with full jitter on the upper half, never sooner than the provider asked."""
+        ceiling = min(_FIRST_BACKOFF << attempts, _LONGEST_BACKOFF)
+        wait = ceiling // 2 + self._entropy.below(ceiling // 2)
+        return max(wait, int((retry_after or 0) * SECOND))
+
+    def _over(self, tx: Tx, message_id: str, attempt: str, state: str, why: str, provider: str | None) -> None:
+        if tx.run(
+            _MARK_OVER, message=message_id, attempt=attempt, end=state, why=why, by=provider, now_=tx.now
+        ):
+            if state == "failed":
+                tx.run(_WIPE, message=message_id)
+            self._journal.tell(
+                tx, f"message.{state}", message_id, {"message_id": message_id}, detail={"why": why}, public=False
+            )
+
+    # -- receipts -----------------------------------------------------------------------------------
+
+    def receive(self, tx: Tx, attempt_id: str, receipt: Receipt) -> bool:
+        """Merge a provider's report; duplicates, late and reordered ones change nothing for the worse.
+
+        Returns:
+            Whether the message is known here.
+        """
+        rows = tx.all(_BY_ATTEMPT, attempt=attempt_id, by=receipt.provider, ref=receipt.provider_id)
+        if not rows:
+            return False
+        row = rows[0]
+        reached = _STATE_OF[advance(_REACHED[row.state], receipt.state)]
+        if reached == row.state:
+            return True
+        tx.run(
+            _FOLLOW,
+            message=row.id,
+            was=row.state,
+            reached=reached,
+            why=receipt.plain,
+            by=receipt.provider,
+            ref=receipt.provider_id,
+            now_=tx.now,
+        )
+        return True
+
+    # -- for operators ------------------------------------------------------------------------------
+
+    def dead_letters(self, tx: Tx, limit: int = 100) -> list[Any]:
+        return tx.all(_DEAD, limit=limit)
+
+    def replay(self, tx: Tx, message_id: str) -> None:
+        """Queue a dead letter for one more attempt.
+
+        Raises:
+            Refused: `not_found`; also where its time is over.
+        """
+        if not tx.run(_REPLAY, message=message_id, now_=tx.now):
+            raise not_found("dead message whose time is not over")
+        self._journal.tell(tx, "message.replayed", message_id, {"message_id": message_id}, public=False)
+
+    def timeline(self, tx: Tx, subject_id: str) -> list[Any]:
+        return tx.all(_OF_SUBJECT, subject=subject_id)

@@ -1,0 +1,177 @@
+"""Uses of an invite: held while a phone is being verified, taken at registration, let go on failure.
+
+`invites.uses` and `invites.held` are moved only by the guarded statements below, and a CHECK keeps
+``uses + held <= max_uses``.  Every path takes the invite's row first, so that two callers of one code queue
+there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, bindparam, case, insert, null, select, update
+
+from identity_service.db.store import Statement, Tx
+from identity_service.db.tables import invite_holds as holds
+from identity_service.db.tables import invites
+from identity_service.ports import Ids, Instant
+
+_now = bindparam("now_", type_=BigInteger)
+_n = bindparam("n", type_=BigInteger)
+_invite = bindparam("invite")
+_open = (invites.c.id == _invite, invites.c.state == "open", invites.c.expires_at > _now)
+
+_START = Statement(
+    update(invites)
+    .where(*_open, invites.c.starts < 3 + 2 * invites.c.max_uses)
+    .values(starts=invites.c.starts + 1)
+)
+_OWN = Statement(
+    select(holds.c.id).where(
+        holds.c.invite_id == _invite, holds.c.phone_id == bindparam("phone"), holds.c.state == "held"
+    )
+)
+_EXTEND = Statement(
+    update(holds)
+    .where(holds.c.id == bindparam("hold"), holds.c.state == "held")
+    .values(expires_at=bindparam("until"))
+)
+_RELEASE_OVERDUE = Statement(
+    update(holds)
+    .where(holds.c.invite_id == _invite, holds.c.state == "held", holds.c.expires_at <= _now)
+    .values(state="released")
+)
+_HOLD_ONE = Statement(
+    update(invites)
+    .where(*_open, invites.c.uses + invites.c.held - _n < invites.c.max_uses)
+    .values(held=invites.c.held - _n + 1)
+)
+_ADD = Statement(
+    insert(holds).values(
+        id=bindparam("id"),
+        invite_id=bindparam("invite_id"),
+        phone_id=bindparam("phone_id"),
+        state="held",
+        created_at=bindparam("created_at"),
+        expires_at=bindparam("expires_at"),
+    )
+)
+_USE_HOLD = Statement(
+    update(holds)
+    .where(
+        holds.c.id == bindparam("hold"),
+        holds.c.invite_id == _invite,
+        holds.c.phone_id == bindparam("phone"),
+        holds.c.state == "held",
+        holds.c.expires_at > _now,
+    )
+    .values(state="used")
+)
+
+
+def _used(spare: object) -> dict[str, object]:
+    last = invites.c.uses + 1 >= invites.c.max_uses
+    return {
+        "uses": invites.c.uses + 1,
+        "held": spare,
+        "state": case((last, "redeemed"), else_="open"),
+        "ended_at": case((last, _now), else_=null()),
+        "sealed_code": case((last, null()), else_=invites.c.sealed_code),
+    }
+
+
+_USE_HELD = Statement(update(invites).where(*_open).values(_used(invites.c.held - 1)))
+_USE_FREE = Statement(
+    update(invites)
+    .where(*_open, invites.c.uses + invites.c.held - _n < invites.c.max_uses)
+    .values(_used(invites.c.held - _n))
+)
+_RELEASE = Statement(
+    update(holds)
+    .where(holds.c.id == bindparam("hold"), holds.c.state == "held")
+    .values(state="released")
+    .returning(holds.c.invite_id)
+)
+_LET_GO = Statement(
+    update(invites).where(invites.c.id == _invite, invites.c.held >= _n).values(held=invites.c.held - _n)
+)
+_RELEASE_ALL = Statement(
+    update(holds).where(holds.c.invite_id == _invite, holds.c.state == "held").values(state="released")
+)
+_OVERDUE = Statement(
+    select(holds.c.invite_id)
+    .where(holds.c.state == "held", holds.c.expires_at <= _now)
+    .distinct()
+    .limit(bindparam("limit"))
+)
+_LOCK = Statement(update(invites).where(invites.c.id == _invite).values(held=invites.c.held))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    id: str
+    expires_at: Instant
+
+
+class Holds:
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+
+    def count_start(self, tx: Tx, invite_id: str) -> bool:
+        """Count one verification that this code starts; False when its life's number is spent, or it is over."""
+        return bool(tx.run(_START, invite=invite_id, now_=tx.now))
+
+    def hold(self, tx: Tx, invite_id: str, phone_id: str, until: Instant) -> Held | None:
+        """Keep a use for this phone; its own running hold is taken over.  None where no use is free."""
+        own = tx.one(_OWN, invite=invite_id, phone=phone_id)
+        if own is not None and tx.run(_EXTEND, hold=own.id, until=until):
+            return Held(id=own.id, expires_at=until)
+        overdue = tx.run(_RELEASE_OVERDUE, invite=invite_id, now_=tx.now)
+        if not tx.run(_HOLD_ONE, invite=invite_id, n=overdue, now_=tx.now):
+            return None
+        held = Held(id=self._ids.new("hld"), expires_at=until)
+        tx.run(
+            _ADD,
+            id=held.id,
+            invite_id=invite_id,
+            phone_id=phone_id,
+            created_at=tx.now,
+            expires_at=until,
+        )
+        return held
+
+    def use_held(self, tx: Tx, invite_id: str, phone_id: str, hold_id: str) -> bool:
+        """Turn a held use into a redeemed one; False where the hold or the invite is over."""
+        if not tx.run(_USE_HELD, invite=invite_id, now_=tx.now):
+            return False
+        return bool(tx.run(_USE_HOLD, hold=hold_id, invite=invite_id, phone=phone_id, now_=tx.now))
+
+    def use_free(self, tx: Tx, invite_id: str, phone_id: str) -> bool:
+        """Redeem a use without a verification: this phone's own hold where it has one, else a free use."""
+        if not tx.run(_LOCK, invite=invite_id):
+            return False
+        own = tx.one(_OWN, invite=invite_id, phone=phone_id)
+        if own is not None and tx.run(_USE_HOLD, hold=own.id, invite=invite_id, phone=phone_id, now_=tx.now):
+            return bool(tx.run(_USE_HELD, invite=invite_id, now_=tx.now))
+        overdue = tx.run(_RELEASE_OVERDUE, invite=invite_id, now_=tx.now)
+        return bool(tx.run(_USE_FREE, invite=invite_id, n=overdue, now_=tx.now))
+
+    def release(self, tx: Tx, hold_id: str) -> None:
+        """Let a held use go; nothing where it is used or gone already."""
+        row = tx.one(_RELEASE, hold=hold_id)
+        if row is not None:
+            tx.run(_LET_GO, invite=row.invite_id, n=1)
+
+    def release_all(self, tx: Tx, invite_id: str) -> None:
+        """End every hold of an invite that is over."""
+        released = tx.run(_RELEASE_ALL, invite=invite_id)
+        tx.run(_LET_GO, invite=invite_id, n=released)
+
+    def sweep(self, tx: Tx, limit: int = 200) -> int:
+        """Release overdue holds; return of how many invites."""
+        rows = tx.all(_OVERDUE, now_=tx.now, limit=limit)
+        for row in rows:
+            tx.run(_LOCK, invite=row.invite_id)
+            released = tx.run(_RELEASE_OVERDUE, invite=row.invite_id, now_=tx.now)
+            tx.run(_LET_GO, invite=row.invite_id, n=released)
+        return len(rows)

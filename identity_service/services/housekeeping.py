@@ -1,0 +1,40 @@
+"""What time does by itself: things expire, lapse, end, and are forgotten.  Small steps, run by the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from identity_service.db.store import Tx
+from identity_service.services import budgets
+from identity_service.services.holds import Holds
+from identity_service.services.idempotency import Idempotency
+from identity_service.services.invites import Invites
+from identity_service.services.quota import QuotaLedger
+from identity_service.services.recovery import Recoveries
+from identity_service.services.sanctions import Sanctions
+from identity_service.services.verification import Verifications
+
+
+class Housekeeping:
+    def __init__(
+        self,
+        *,
+        invites: Invites,
+        holds: Holds,
+        quota: QuotaLedger,
+        sanctions: Sanctions,
+        recoveries: Recoveries,
+        verifications: Verifications,
+        idempotency: Idempotency,
+    ) -> None:
+        self.tasks: Mapping[str, Callable[[Tx], int]] = {
+            "expire_invites": invites.sweep,
+            "release_holds": holds.sweep,
+            "expire_quota": quota.sweep_due,
+            "end_sanctions": sanctions.sweep,
+            "end_recoveries": recoveries.sweep,
+            "wipe_codes": verifications.wipe_codes,
+            "forget_answers": idempotency.purge,
+            "forget_budgets": budgets.purge,
+        }
+        """Each task does a bounded piece of work in one transaction and returns how much it did."""

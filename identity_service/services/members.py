@@ -1,0 +1,378 @@
+"""Members and the tree they stand in: made once, never moved, never deleted.
+
+A member's inviter, invite and generation are written when the member is made and by nothing else.  Reads
+here answer about one member, a page of them, or a walk along the tree.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Select, bindparam, case, func, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from identity_service.db.store import Statement, Tx
+from identity_service.db.tables import campaigns, members, phones
+from identity_service.errors import Refused, invalid, not_found
+from identity_service.policy.inviting import Decision
+from identity_service.policy.rules import Policy
+from identity_service.ports import Ids, Instant
+from identity_service.services.invites import Invites
+from identity_service.services.journal import Journal
+from identity_service.services.paging import Page, Paging, page_of
+from identity_service.services.phones import Phone, Phones
+from identity_service.services.quota import QuotaLedger
+from sms.numbers import Number
+
+MAX_DEPTH: Final = 64
+
+_NEW = (
+    "id",
+    "external_id",
+    "state",
+    "inviter_id",
+    "invite_id",
+    "campaign_id",
+    "generation",
+    "phone_id",
+    "phone_verified_at",
+    "joined_at",
+    "last_seen_at",
+    "country",
+    "locale",
+    "level",
+)
+_new = {name: bindparam(name) for name in _NEW}
+# Both unique rules (one member a phone, one an external id) are asked by the insert itself.
+_ADD = Statement(
+    sqlite.insert(members).values(_new).on_conflict_do_nothing(),
+    postgresql=postgresql.insert(members).values(_new).on_conflict_do_nothing(),
+)
+_HOLDS_PHONE = Statement(select(members.c.id).where(members.c.phone_id == bindparam("phone")))
+_VIEW = (
+    select(
+        members.c.id,
+        members.c.external_id,
+        members.c.state,
+        members.c.inviter_id,
+        members.c.invite_id,
+        campaigns.c.name.label("campaign"),
+        members.c.generation,
+        members.c.joined_at,
+        members.c.country,
+        members.c.trust_log_odds,
+        members.c.level,
+        members.c.quota_available,
+        members.c.invites_frozen,
+        members.c.last_seen_at,
+        members.c.phone_verified_at,
+        phones.c.masked,
+        phones.c.country.label("phone_country"),
+        phones.c.kind.label("phone_kind"),
+    )
+    .select_from(members)
+    .outerjoin(phones, phones.c.id == members.c.phone_id)
+    .outerjoin(campaigns, campaigns.c.id == members.c.campaign_id)
+)
+_GET = Statement(_VIEW.where(members.c.id == bindparam("id")))
+_BY_PHONE = Statement(_VIEW.where(members.c.phone_id == bindparam("phone")))
+_EXISTS = Statement(
+    select(members.c.id, members.c.inviter_id, members.c.generation).where(members.c.id == bindparam("id"))
+)
+_CHILDREN = Statement(select(func.count().label("n")).where(members.c.inviter_id == bindparam("id")))
+_SEEN = Statement(
+    update(members).where(members.c.id == bindparam("id_")).values(last_seen_at=bindparam("seen"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMember:
+    """What a registration (or a seed) makes.  At most one of inviter and campaign."""
+
+    phone: Phone | None
+    level: str
+    generation: int = 0
+    inviter_id: str | None = None
+    invite_id: str | None = None
+    campaign_id: str | None = None
+    external_id: str | None = None
+    locale: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    id: str
+    external_id: str | None
+    state: str
+    inviter_id: str | None
+    invite_id: str | None
+    campaign: str | None
+    generation: int
+    joined_at: Instant
+    country: str | None
+    masked: str | None
+    phone_country: str | None
+    phone_kind: str | None
+    phone_verified_at: Instant | None
+    trust_log_odds: float | None
+    level: str
+    available: int
+    depth: int | None = None
+    """Steps below the root of a subtree query; None elsewhere."""
+
+    @property
+    def score(self) -> float | None:
+        """1/(1+e^−L), or None before the worker has computed it."""
+        if self.trust_log_odds is None:
+            return None
+        return 0.5 * (1.0 + math.tanh(self.trust_log_odds / 2.0))  # the same, without overflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeSummary:
+    """Counts over a member's whole subtree, the member left out."""
+
+    invitees: int
+    descendants: int
+    depth: int
+    active: int
+    suspended: int
+    banned: int
+    erased: int
+
+
+class Members:
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        ids: Ids,
+        phones: Phones,
+        invites: Invites,
+        quota: QuotaLedger,
+        journal: Journal,
+    ) -> None:
+        self._policy, self._ids, self._phones = policy, ids, phones
+        self._invites, self._quota, self._journal = invites, quota, journal
+
+    # -- making -----------------------------------------------------------------------------------------
+
+    def add(self, tx: Tx, new: NewMember) -> str:
+        """Make a member; the store's unique constraints decide every race.
+
+        Raises:
+            Refused: `phone_taken`, `external_id_taken`.
+        """
+        member_id = self._ids.new("mem")
+        made = tx.run(
+            _ADD,
+            id=member_id,
+            external_id=new.external_id,
+            state="active",
+            inviter_id=new.inviter_id,
+            invite_id=new.invite_id,
+            campaign_id=new.campaign_id,
+            generation=new.generation,
+            phone_id=new.phone and new.phone.id,
+            phone_verified_at=tx.now if new.phone else None,
+            joined_at=tx.now,
+            last_seen_at=tx.now,
+            country=new.phone and new.phone.country,
+            locale=new.locale,
+            level=new.level,
+        )
+        if not made:
+            if new.phone is not None and self.holder_of(tx, new.phone.id) is not None:
+                raise Refused("phone_taken", "This phone is a member's already.")
+            raise Refused("external_id_taken", "This external_id is a member's already.")
+        return member_id
+
+    def create_seed(self, tx: Tx, number: Number, external_id: str | None) -> MemberView:
+        """Make a root member on an operator's word: verified, generation 0, no allowance of its own.
+
+        Raises:
+            Refused: `phone_taken`, `external_id_taken`.
+        """
+        phone = self._phones.of(tx, number)
+        seed = NewMember(phone=phone, level=self._policy.members.first_level, external_id=external_id)
+        member_id = self.add(tx, seed)
+        self._journal.tell(
+            tx,
+            "member.joined",
+            member_id,
+            {"member_id": member_id, "inviter_id": None, "invite_id": None, "campaign": None, "generation": 0},
+        )
+        return self.get(tx, member_id)
+
+    def holder_of(self, tx: Tx, phone_id: str) -> str | None:
+        """Return the member who holds a phone, or None."""
+        row = tx.one(_HOLDS_PHONE, phone=phone_id)
+        return None if row is None else str(row.id)
+
+    def seen(self, tx: Tx, member_id: str) -> None:
+        """Note that the member showed up: what dormancy is measured from."""
+        tx.run(_SEEN, id_=member_id, seen=tx.now)
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def get(self, tx: Tx, member_id: str) -> MemberView:
+        row = tx.one(_GET, id=member_id)
+        if row is None:
+            raise not_found("member")
+        return _view(row)
+
+    def lookup(self, tx: Tx, number: Number) -> MemberView:
+        """Find the member who holds a phone; written into the audit, because it tells whose number it is.
+
+        Raises:
+            Refused: `not_found`.
+        """
+        phone = self._phones.find(tx, number)
+        row = None if phone is None else tx.one(_BY_PHONE, phone=phone.id)
+        if row is None:
+            raise not_found("member")
+        self._journal.tell(tx, "member.looked_up", row.id, {"member_id": row.id}, public=False)
+        return _view(row)
+
+    def page(
+        self,
+        tx: Tx,
+        paging: Paging,
+        *,
+        external_id: str | None = None,
+        state: str | None = None,
+        inviter_id: str | None = None,
+    ) -> Page[MemberView]:
+        query = _VIEW
+        if external_id is not None:
+            query = query.where(members.c.external_id == external_id)
+        if state is not None:
+            query = query.where(members.c.state == state)
+        if inviter_id is not None:
+            query = query.where(members.c.inviter_id == inviter_id)
+        return self._page(tx, query, paging)
+
+    def invitees(self, tx: Tx, member_id: str, paging: Paging) -> Page[MemberView]:
+        self._known(tx, member_id)
+        return self._page(tx, _VIEW.where(members.c.inviter_id == member_id), paging)
+
+    def _page(self, tx: Tx, query: Select[Any], paging: Paging) -> Page[MemberView]:
+        rows = tx.select(paging.apply(query, members.c.id))
+        return page_of([_view(row) for row in rows], paging)
+
+    def _known(self, tx: Tx, member_id: str) -> Any:
+        row = tx.one(_EXISTS, id=member_id)
+        if row is None:
+            raise not_found("member")
+        return row
+
+    # -- the tree -----------------------------------------------------------------------------------------
+
+    def ancestors(self, tx: Tx, member_id: str, paging: Paging) -> Page[MemberView]:
+        """Return the inviters of a member, nearest first, up to the root."""
+        start = self._known(tx, member_id if paging.after is None else paging.after)
+        chain = (
+            select(members.c.id, members.c.inviter_id, literal(0).label("step"))
+            .where(members.c.id == start.inviter_id)
+            .cte("chain", recursive=True)
+        )
+        chain = chain.union_all(
+            select(members.c.id, members.c.inviter_id, chain.c.step + 1).where(
+                members.c.id == chain.c.inviter_id, chain.c.step < paging.limit
+            )
+        )
+        query = _VIEW.join(chain, chain.c.id == members.c.id).order_by(chain.c.step).limit(paging.limit + 1)
+        return page_of([_view(row) for row in tx.select(query)], paging)
+
+    def subtree(
+        self, tx: Tx, member_id: str, paging: Paging, *, max_depth: int | None = None
+    ) -> Page[MemberView]:
+        """Return everyone below a member, in the order in which they joined.
+
+        Raises:
+            Refused: `not_found`, `validation_failed`.
+        """
+        if max_depth is not None and not 1 <= max_depth <= 100_000:
+            raise invalid("/max_depth", "out_of_range", "max_depth must be 1 to 100000.")
+        self._known(tx, member_id)
+        below = _below(member_id, max_depth)
+        query = (
+            _VIEW.add_columns(below.c.depth)
+            .join(below, below.c.id == members.c.id)
+            .where(below.c.depth > 0)
+        )
+        rows = tx.select(paging.apply(query, members.c.id))
+        return page_of([_view(row, row.depth) for row in rows], paging)
+
+    def tree_summary(self, tx: Tx, member_id: str) -> TreeSummary:
+        self._known(tx, member_id)
+        below = _below(member_id, None)
+        row = tx.select(
+            select(
+                func.count().label("descendants"),
+                func.coalesce(func.max(below.c.depth), 0).label("depth"),
+                *(
+                    func.coalesce(func.sum(case((members.c.state == state, 1), else_=0)), 0).label(state)
+                    for state in ("active", "suspended", "banned", "erased")
+                ),
+            )
+            .select_from(below)
+            .join(members, members.c.id == below.c.id)
+            .where(below.c.depth > 0)
+        )[0]
+        return TreeSummary(
+            invitees=tx.one(_CHILDREN, id=member_id).n,
+            descendants=row.descendants,
+            depth=row.depth,
+            active=int(row.active),
+            suspended=int(row.suspended),
+            banned=int(row.banned),
+            erased=int(row.erased),
+        )
+
+    # -- the right to invite ------------------------------------------------------------------------------
+
+    def eligibility(self, tx: Tx, member_id: str) -> tuple[Decision, int]:
+        """Evaluate every rule of the right to invite, by the code that enforces it; and what is left to give."""
+        row = tx.one(_GET, id=member_id)
+        if row is None:
+            raise not_found("member")
+        return self._invites.decide(tx, member_id, row), self._quota.balance(tx, member_id).available
+
+
+def _below(member_id: str, max_depth: int | None) -> Any:
+    """The subtree as a recursive CTE of (id, depth); the tree has no cycles, so it ends."""
+    below = (
+        select(members.c.id, literal(0).label("depth"))
+        .where(members.c.id == member_id)
+        .cte("below", recursive=True)
+    )
+    child = members.alias("child")
+    step = select(child.c.id, below.c.depth + 1).where(child.c.inviter_id == below.c.id)
+    if max_depth is not None:
+        step = step.where(below.c.depth < max_depth)
+    return below.union_all(step)
+
+
+def _view(row: Any, depth: int | None = None) -> MemberView:
+    return MemberView(
+        id=row.id,
+        external_id=row.external_id,
+        state=row.state,
+        inviter_id=row.inviter_id,
+        invite_id=row.invite_id,
+        campaign=row.campaign,
+        generation=row.generation,
+        joined_at=row.joined_at,
+        country=row.country,
+        masked=row.masked,
+        phone_country=row.phone_country,
+        phone_kind=row.phone_kind,
+        phone_verified_at=row.phone_verified_at,
+        trust_log_odds=row.trust_log_odds,
+        level=row.level,
+        available=row.quota_available,
+        depth=depth,
+    )

@@ -1,0 +1,125 @@
+"""Phone numbers at rest: each stands once, sealed, found by a keyed hash.
+
+Every other table names a phone by its `phn_` id, so that a key rotation, an erasure or a disclosure has one
+place to go to.  While a look-up key is rotating, the index holds each phone under both keys; uniqueness
+then holds as long as any two writers share one key, which a rotation guarantees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, insert, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from identity_service.crypto import Hasher, Seal
+from identity_service.db.store import Statement, Tx
+from identity_service.db.tables import phone_index, phones
+from identity_service.errors import FieldError, Refused
+from identity_service.ports import Ids
+from sms.numbers import E164, Number, NumberPolicy, NumberRefused, mask, parse
+
+_FIND = Statement(
+    select(phones.c.id, phones.c.country, phones.c.kind, phones.c.masked)
+    .join(phone_index, phone_index.c.phone_id == phones.c.id)
+    .where(or_(phone_index.c.lookup == bindparam("now_hash"), phone_index.c.lookup == bindparam("old_hash")))
+    .limit(1)
+)
+_ADD = Statement(
+    insert(phones).values(
+        id=bindparam("id"),
+        sealed=bindparam("sealed"),
+        country=bindparam("country"),
+        kind=bindparam("kind"),
+        masked=bindparam("masked"),
+        first_seen_at=bindparam("first_seen_at"),
+    )
+)
+_values = {"lookup": bindparam("lookup"), "phone_id": bindparam("phone_id"), "key_id": bindparam("key_id")}
+_INDEX = Statement(
+    sqlite.insert(phone_index).values(_values).on_conflict_do_nothing(),
+    postgresql=postgresql.insert(phone_index).values(_values).on_conflict_do_nothing(),
+)
+_GET = Statement(
+    select(phones.c.id, phones.c.country, phones.c.kind, phones.c.masked).where(phones.c.id == bindparam("id"))
+)
+_SEALED = Statement(select(phones.c.sealed, phones.c.country).where(phones.c.id == bindparam("id")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phone:
+    """A phone as the service speaks of it: never the number itself."""
+
+    id: str
+    country: str
+    kind: str
+    masked: str
+
+
+def read_number(raw: str, pointer: str, policy: NumberPolicy) -> Number:
+    """Parse a number from a request.
+
+    Raises:
+        Refused: `phone_invalid`, with what is wrong in `errors[]`.
+    """
+    try:
+        return parse(raw, policy)
+    except NumberRefused as refused:
+        raise Refused(
+            "phone_invalid",
+            "This is not a phone number that we can send to.",
+            errors=(FieldError(pointer=pointer, code=refused.code, detail=refused.detail),),
+        ) from None
+
+
+class Phones:
+    def __init__(self, *, hasher: Hasher, seal: Seal, ids: Ids, number_policy: NumberPolicy) -> None:
+        self._hasher, self._seal, self._ids = hasher, seal, ids
+        self._policy = number_policy
+
+    def read(self, raw: str, pointer: str) -> Number:
+        return read_number(raw, pointer, self._policy)
+
+    def find(self, tx: Tx, number: Number) -> Phone | None:
+        now_hash, old_hash = self._hasher.live("phone", number.e164)
+        row = tx.one(_FIND, now_hash=now_hash, old_hash=old_hash)
+        return None if row is None else Phone(id=row.id, country=row.country, kind=row.kind, masked=row.masked)
+
+    def of(self, tx: Tx, number: Number) -> Phone:
+        """Return the row of a number, made now where it is new.
+
+        Two transactions that meet a new number at once: the index row's key decides which of them made it,
+        the other uses that one.
+        """
+        phone = self.find(tx, number)
+        if phone is not None:
+            return phone
+        phone = Phone(
+            id=self._ids.new("phn"), country=number.country, kind=number.kind.value, masked=mask(number.e164)
+        )
+        tx.run(
+            _ADD,
+            id=phone.id,
+            sealed=self._seal.close(number.e164.encode(), phone.id),
+            country=phone.country,
+            kind=phone.kind,
+            masked=phone.masked,
+            first_seen_at=tx.now,
+        )
+        made = [
+            tx.run(_INDEX, lookup=lookup, phone_id=phone.id, key_id=key_id)
+            for key_id, lookup in self._hasher.rows("phone", number.e164)
+        ]
+        if all(made):
+            return phone
+        first = self.find(tx, number)
+        return phone if first is None else first
+
+    def get(self, tx: Tx, phone_id: str) -> Phone:
+        row = tx.one(_GET, id=phone_id)
+        return Phone(id=row.id, country=row.country, kind=row.kind, masked=row.masked)
+
+    def number(self, tx: Tx, phone_id: str) -> tuple[E164, str]:
+        """Open a number and its country, to send to it.  Every other full reading is an audited act."""
+        row = tx.one(_SEALED, id=phone_id)
+        return E164(self._seal.open(row.sealed, phone_id).decode()), row.country

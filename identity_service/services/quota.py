@@ -1,0 +1,343 @@
+"""The quota ledger: how many invites a member may still give, and how that came to be.
+
+Append-only entries (grant, earn, spend, refund, expire) with actor, reason and expiry.  Grants stand in
+*lots*, because each may expire on its own day; spending takes from the lot that expires first.  The sums on
+the member's row are what the guard reads, and a CHECK holds them to the ledger's arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, exists, func, insert, literal_column, or_, select, update
+
+from identity_service.db.store import Statement, Tx
+from identity_service.db.tables import members
+from identity_service.db.tables import quota_entries as entries
+from identity_service.db.tables import quota_lots as lots
+from identity_service.errors import Refused, not_found
+from identity_service.ports import Ids, Instant
+from identity_service.services.journal import Journal
+from identity_service.services.paging import Page, Paging, page_of
+
+_n = bindparam("n", type_=BigInteger)
+_now = bindparam("now_", type_=BigInteger)
+_overdue = exists(
+    select(literal_column("1")).where(
+        lots.c.member_id == bindparam("member"), lots.c.remaining > 0, lots.c.expires_at <= _now
+    )
+)
+# Lots that are over but not yet swept must not be spent: the guard sees them.
+_SPEND = Statement(
+    update(members)
+    .where(members.c.id == bindparam("member"), members.c.quota_available >= _n, ~_overdue)
+    .values(quota_available=members.c.quota_available - _n, quota_spent=members.c.quota_spent + _n)
+)
+_OVERDUE = Statement(
+    select(lots.c.id, lots.c.remaining).where(
+        lots.c.member_id == bindparam("member"), lots.c.remaining > 0, lots.c.expires_at <= _now
+    )
+)
+_LIVE_LOTS = Statement(
+    select(lots.c.id, lots.c.remaining)
+    .where(lots.c.member_id == bindparam("member"), lots.c.remaining > 0)
+    .order_by(lots.c.expires_at.is_(None), lots.c.expires_at, lots.c.id)
+)
+_DRAW = Statement(
+    update(lots)
+    .where(lots.c.id == bindparam("lot"), lots.c.remaining >= _n)
+    .values(remaining=lots.c.remaining - _n)
+)
+_PUT_BACK = Statement(
+    update(lots)
+    .where(lots.c.id == bindparam("lot"))
+    .values(remaining=lots.c.remaining + _n)
+    .returning(lots.c.expires_at)
+)
+_EXPIRE_LOT = Statement(
+    update(lots).where(lots.c.id == bindparam("lot"), lots.c.remaining == _n).values(remaining=0)
+)
+_COUNT_EXPIRED = Statement(
+    update(members)
+    .where(members.c.id == bindparam("member"))
+    .values(quota_available=members.c.quota_available - _n, quota_expired=members.c.quota_expired + _n)
+)
+_COUNT_GRANTED = Statement(
+    update(members)
+    .where(members.c.id == bindparam("member"))
+    .values(quota_available=members.c.quota_available + _n, quota_granted=members.c.quota_granted + _n)
+)
+_COUNT_REFUNDED = Statement(
+    update(members)
+    .where(members.c.id == bindparam("member"))
+    .values(quota_available=members.c.quota_available + _n, quota_refunded=members.c.quota_refunded + _n)
+)
+_ADD_LOT = Statement(
+    insert(lots).values(
+        {c: bindparam(c) for c in ("id", "member_id", "remaining", "expires_at", "batch_id")}
+    )
+)
+_ENTRY_COLUMNS = (
+    "id",
+    "member_id",
+    "lot_id",
+    "kind",
+    "amount",
+    "invite_id",
+    "batch_id",
+    "actor",
+    "reason",
+    "created_at",
+    "expires_at",
+)
+_ADD_ENTRY = Statement(insert(entries).values({c: bindparam(c) for c in _ENTRY_COLUMNS}))
+_SPENT_ON = Statement(
+    select(entries.c.lot_id, func.sum(-entries.c.amount).label("taken"))
+    .where(entries.c.invite_id == bindparam("invite"), or_(entries.c.kind == "spend", entries.c.kind == "refund"))
+    .group_by(entries.c.lot_id)
+    .order_by(func.max(entries.c.id).desc())
+)
+_BALANCE = Statement(
+    select(
+        members.c.id,
+        members.c.state,
+        members.c.quota_available.label("available"),
+        members.c.quota_granted.label("granted"),
+        members.c.quota_spent.label("spent"),
+        members.c.quota_refunded.label("refunded"),
+        members.c.quota_expired.label("expired"),
+    ).where(members.c.id == bindparam("member"))
+)
+_BATCH_DONE = Statement(
+    select(entries.c.amount).where(
+        entries.c.batch_id == bindparam("batch"),
+        entries.c.member_id == bindparam("member"),
+        entries.c.kind == "grant",
+    )
+)
+_LOCK_MEMBER = Statement(
+    update(members)
+    .where(members.c.id == bindparam("member"))
+    .values(quota_available=members.c.quota_available)
+    .returning(members.c.state)
+)
+_DUE = Statement(
+    select(lots.c.member_id)
+    .where(lots.c.remaining > 0, lots.c.expires_at.is_not(None), lots.c.expires_at <= _now)
+    .distinct()
+    .limit(bindparam("limit"))
+)
+_BATCH_LOTS = Statement(
+    select(lots.c.id, lots.c.member_id, lots.c.remaining)
+    .where(lots.c.batch_id == bindparam("batch"), lots.c.remaining > 0)
+    .order_by(lots.c.member_id)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    available: int
+    granted: int
+    spent: int
+    refunded: int
+    expired: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    member_id: str
+    amount: int
+    reason: str
+    batch_id: str | None = None
+    expires_at: Instant | None = None
+    kind: str = "grant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What became of one member's grant: `granted`, `duplicate` (this batch was here before) or `refused`."""
+
+    member_id: str
+    result: str
+    amount: int
+    available: int | None
+    code: str | None = None
+
+
+class QuotaLedger:
+    def __init__(self, *, ids: Ids, journal: Journal) -> None:
+        self._ids, self._journal = ids, journal
+
+    def balance(self, tx: Tx, member_id: str) -> Quota:
+        row = tx.one(_BALANCE, member=member_id)
+        if row is None:
+            raise not_found("member")
+        overdue = sum(lot.remaining for lot in tx.all(_OVERDUE, member=member_id, now_=tx.now))
+        return Quota(
+            available=row.available - overdue,
+            granted=row.granted,
+            spent=row.spent,
+            refunded=row.refunded,
+            expired=row.expired + overdue,
+        )
+
+    def entries(self, tx: Tx, member_id: str, paging: Paging) -> Page[Any]:
+        """Return a page of the member's ledger, oldest first."""
+        self.balance(tx, member_id)
+        query = select(entries).where(entries.c.member_id == member_id)
+        return page_of(tx.select(paging.apply(query, entries.c.id)), paging)
+
+    def grant(self, tx: Tx, grant: Grant) -> Granted:
+        """Add to a member's quota; a batch id that this member had before grants nothing."""
+        # Taking the row first makes two grants of one batch queue here, so that the second sees the first.
+        row = tx.one(_LOCK_MEMBER, member=grant.member_id)
+        if row is None or row.state == "erased":
+            code = "member_unknown" if row is None else "member_erased"
+            return Granted(member_id=grant.member_id, result="refused", amount=0, available=None, code=code)
+        if grant.batch_id and tx.one(_BATCH_DONE, batch=grant.batch_id, member=grant.member_id) is not None:
+            available = self.balance(tx, grant.member_id).available
+            return Granted(member_id=grant.member_id, result="duplicate", amount=0, available=available)
+        lot = self._ids.new("lot")
+        tx.run(
+            _ADD_LOT,
+            id=lot,
+            member_id=grant.member_id,
+            remaining=grant.amount,
+            expires_at=grant.expires_at,
+            batch_id=grant.batch_id,
+        )
+        self._enter(
+            tx,
+            grant.member_id,
+            lot,
+            grant.kind,
+            grant.amount,
+            reason=grant.reason,
+            batch_id=grant.batch_id,
+            expires_at=grant.expires_at,
+        )
+        tx.run(_COUNT_GRANTED, member=grant.member_id, n=grant.amount)
+        self._journal.tell(
+            tx,
+            "quota.granted",
+            grant.member_id,
+            {"member_id": grant.member_id, "amount": grant.amount, "batch_id": grant.batch_id},
+            detail={"reason": grant.reason},
+        )
+        available = self.balance(tx, grant.member_id).available
+        return Granted(member_id=grant.member_id, result="granted", amount=grant.amount, available=available)
+
+    def spend(self, tx: Tx, member_id: str, n: int, *, invite_id: str, reason: str) -> None:
+        """Take `n` from the balance, the lots that expire first first.
+
+        Raises:
+            Refused: `quota_exhausted`.
+        """
+        if not tx.run(_SPEND, member=member_id, n=n, now_=tx.now):
+            self.sweep(tx, member_id)
+            if not tx.run(_SPEND, member=member_id, n=n, now_=tx.now):
+                available = self.balance(tx, member_id).available
+                raise Refused(
+                    "quota_exhausted",
+                    f"This needs {n} of the member's invites; {available} are left.",
+                    available=available,
+                )
+        left = n
+        for lot in tx.all(_LIVE_LOTS, member=member_id):
+            part = min(left, lot.remaining)
+            if not tx.run(_DRAW, lot=lot.id, n=part):
+                continue  # the member's row is ours, so only a lot changed by hand gets here
+            self._enter(tx, member_id, lot.id, "spend", -part, invite_id=invite_id, reason=reason)
+            left -= part
+            if not left:
+                return
+        raise AssertionError(f"the lots of {member_id} do not add up to the balance")
+
+    def refund(self, tx: Tx, member_id: str, n: int, *, invite_id: str, reason: str) -> None:
+        """Give back `n` of what an invite took, to the lots it came from; a lot that is over expires it at once."""
+        left = n
+        tx.one(_LOCK_MEMBER, member=member_id)
+        for spent in tx.all(_SPENT_ON, invite=invite_id):
+            part = min(left, int(spent.taken))
+            if part <= 0:
+                continue
+            lot = tx.one(_PUT_BACK, lot=spent.lot_id, n=part)
+            self._enter(tx, member_id, spent.lot_id, "refund", part, invite_id=invite_id, reason=reason)
+            tx.run(_COUNT_REFUNDED, member=member_id, n=part)
+            if lot.expires_at is not None and lot.expires_at <= tx.now:
+                self.sweep(tx, member_id)
+            left -= part
+        if left:
+            raise AssertionError(f"{invite_id} would be given back more than it took")
+
+    def sweep(self, tx: Tx, member_id: str) -> int:
+        """Expire what is left in a member's lots that are over; return how much that was."""
+        total = 0
+        overdue = tx.all(_OVERDUE, member=member_id, now_=tx.now)
+        if overdue:
+            tx.one(_LOCK_MEMBER, member=member_id)  # member before lots, as in `spend`: no deadlock
+        for lot in overdue:
+            total += self._expire(tx, member_id, lot, "the grant's time was over")
+        return total
+
+    def sweep_due(self, tx: Tx, limit: int = 100) -> int:
+        """Expire the due lots of up to `limit` members; return how many members that were."""
+        due = tx.all(_DUE, now_=tx.now, limit=limit)
+        for row in due:
+            self.sweep(tx, row.member_id)
+        return len(due)
+
+    def revoke_batch(self, tx: Tx, batch_id: str, *, reason: str) -> list[Granted]:
+        """Take back what is unspent of a batch; what was spent stays spent."""
+        results = []
+        for lot in tx.all(_BATCH_LOTS, batch=batch_id):
+            tx.one(_LOCK_MEMBER, member=lot.member_id)
+            taken = self._expire(tx, lot.member_id, lot, reason)
+            available = self.balance(tx, lot.member_id).available
+            results.append(
+                Granted(member_id=lot.member_id, result="revoked", amount=taken, available=available)
+            )
+        return results
+
+    def _expire(self, tx: Tx, member_id: str, lot: Any, reason: str) -> int:
+        if not tx.run(_EXPIRE_LOT, lot=lot.id, n=lot.remaining):
+            return 0  # spent or swept by another transaction meanwhile
+        tx.run(_COUNT_EXPIRED, member=member_id, n=lot.remaining)
+        self._enter(tx, member_id, lot.id, "expire", -lot.remaining, reason=reason)
+        self._journal.tell(
+            tx,
+            "quota.expired",
+            member_id,
+            {"member_id": member_id, "amount": lot.remaining},
+            detail={"reason": reason},
+        )
+        return int(lot.remaining)
+
+    def _enter(
+        self,
+        tx: Tx,
+        member_id: str,
+        lot_id: str,
+        kind: str,
+        amount: int,
+        *,
+        reason: str,
+        invite_id: str | None = None,
+        batch_id: str | None = None,
+        expires_at: Instant | None = None,
+    ) -> None:
+        tx.run(
+            _ADD_ENTRY,
+            id=self._ids.new("qle"),
+            member_id=member_id,
+            lot_id=lot_id,
+            kind=kind,
+            amount=amount,
+            invite_id=invite_id,
+            batch_id=batch_id,
+            actor=tx.actor.name,
+            reason=reason,
+            created_at=tx.now,
+            expires_at=expires_at,
+        )

@@ -1,0 +1,152 @@
+"""Registration: an invite's use and a proven phone become a member, all in one transaction or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from identity_service.codes import InviteCode
+from identity_service.crypto import Assertions
+from identity_service.db.store import Tx
+from identity_service.errors import Refused, invalid
+from identity_service.policy.rules import Policy
+from identity_service.ports import Ids
+from identity_service.services import budgets
+from identity_service.services.credentials import Credentials
+from identity_service.services.holds import Holds
+from identity_service.services.invites import Invites, refuse_code
+from identity_service.services.journal import Journal
+from identity_service.services.members import Members, MemberView, NewMember
+from identity_service.services.phones import Phone, Phones
+from identity_service.services.verification import Verifications
+from sms.numbers import Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """Exactly one of `proof` (any invite) and `number` (an invite sent to it by SMS)."""
+
+    invite_code: str
+    proof: str | None = None
+    number: Number | None = None
+    external_id: str | None = None
+    device_id: str | None = None
+    locale: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    member: MemberView
+    assertion: str
+    device_token: str
+    recovery_codes: tuple[str, ...]
+
+
+class Registrations:
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        ids: Ids,
+        phones: Phones,
+        invites: Invites,
+        holds: Holds,
+        verifications: Verifications,
+        members: Members,
+        credentials: Credentials,
+        assertions: Assertions,
+        journal: Journal,
+    ) -> None:
+        self._policy, self._ids, self._phones = policy, ids, phones
+        self._invites, self._holds, self._verifications = invites, holds, verifications
+        self._members, self._credentials, self._assertions = members, credentials, assertions
+        self._journal = journal
+
+    def register(self, tx: Tx, wanted: Register) -> Registered:
+        """Make the member.
+
+        Raises:
+            Refused: `invite_not_redeemable`, `proof_required`, `proof_invalid`, `proof_expired`,
+                `proof_consumed`, `phone_taken`, `external_id_taken`, `validation_failed`.
+        """
+        if (wanted.proof is None) == (wanted.number is None):
+            raise invalid("/proof", "one_of_proof_and_phone", "Give exactly one of proof and phone.")
+        code = self._invites.read(wanted.invite_code)
+        if wanted.proof is not None:
+            invite, phone = self._by_proof(tx, code, wanted.proof)
+        else:
+            assert wanted.number is not None
+            invite, phone = self._by_sms_code(tx, code, wanted.number)
+        member_id = self._members.add(
+            tx,
+            NewMember(
+                phone=phone,
+                level=self._policy.members.first_level,
+                generation=0 if invite.issuer_id is None else invite.issuer_generation + 1,
+                inviter_id=invite.issuer_id,
+                invite_id=invite.id,
+                campaign_id=invite.campaign_id,
+                external_id=wanted.external_id,
+                locale=wanted.locale,
+            ),
+        )
+        budgets.clear_cooldowns(tx, phone.id)
+        codes = self._credentials.new_recovery_codes(tx, member_id)
+        device_token = self._credentials.new_device(tx, member_id, wanted.device_id)
+        member = self._members.get(tx, member_id)
+        self._journal.tell(
+            tx,
+            "member.joined",
+            member_id,
+            {
+                "member_id": member_id,
+                "inviter_id": invite.issuer_id,
+                "invite_id": invite.id,
+                "campaign": member.campaign,
+                "generation": member.generation,
+            },
+        )
+        assertion = self._assertions.issue(
+            member_id=member_id,
+            audience=tx.actor.client_id or tx.actor.name,
+            purpose="registration",
+            jti=self._ids.new("reg"),
+            now=tx.now,
+        )
+        return Registered(
+            member=member, assertion=assertion, device_token=device_token, recovery_codes=codes
+        )
+
+    def _by_proof(self, tx: Tx, code: InviteCode, text: str) -> tuple[Any, Phone]:
+        """A verified phone, and the use that its verification holds."""
+        proof = self._verifications.read_proof(tx, text, "registration")
+        # The code is judged before the proof is used up: a wrong code must not cost the proof.
+        invite = self._invites.redeemable(tx, code, proof.phone_id)
+        self._refuse_members_phone(tx, proof.phone_id, proof.hold_id)
+        self._verifications.consume(tx, proof)
+        if proof.hold_id is None or not self._holds.use_held(tx, invite.id, proof.phone_id, proof.hold_id):
+            raise refuse_code()
+        return invite, self._phones.get(tx, proof.phone_id)
+
+    def _by_sms_code(self, tx: Tx, code: InviteCode, number: Number) -> tuple[Any, Phone]:
+        """The code came to this phone by SMS a short while ago: having it is having the phone."""
+        phone = self._phones.of(tx, number)
+        invite = self._invites.redeemable(tx, code, phone.id)
+        if invite.channel != "sms" or tx.now - invite.last_sent_at > self._policy.invites.sms_proves_for:
+            raise Refused(
+                "proof_required", "This invite needs a proof: verify the phone with purpose registration."
+            )
+        self._refuse_members_phone(tx, phone.id, None)
+        if not self._holds.use_free(tx, invite.id, phone.id):
+            raise refuse_code()
+        return invite, phone
+
+    def _refuse_members_phone(self, tx: Tx, phone_id: str, hold_id: str | None) -> None:
+        """Tell early that a phone is a member's, so that the use it held is free again at once.
+
+        The unique constraint decides the races that pass here.
+        """
+        if self._members.holder_of(tx, phone_id) is not None:
+            if hold_id is not None:
+                self._holds.release(tx, hold_id)
+            raise Refused("phone_taken", "This phone is a member's already.", keeps_effect=True)

@@ -1,0 +1,109 @@
+"""Signals about members from other services: taken in, counted once, kept for the trust model.
+
+A signal carries a kind, never a weight; what a kind weighs is the policy's.  Bans are not signals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import BigInteger, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from identity_service.db.store import Statement, Tx
+from identity_service.db.tables import members, signals
+from identity_service.errors import invalid, not_found
+from identity_service.ports import MINUTE, Ids, Instant
+from identity_service.services.journal import Journal
+
+_CLOCK_SKEW: Final = 5 * MINUTE
+
+
+class SignalKind(StrEnum):
+    ACTIVITY = "activity"
+    ACTIVATED = "activated"
+    REPORT = "report"
+    VOUCH = "vouch"
+    STAFF_VERIFIED = "staff_verified"
+
+
+_NEW = ("id", "member_id", "kind", "reporter_id", "reference", "client_id", "occurred_at", "created_at")
+_new = {name: bindparam(name) for name in _NEW}
+_ADD = Statement(
+    sqlite.insert(signals).values(_new).on_conflict_do_nothing(),
+    postgresql=postgresql.insert(signals).values(_new).on_conflict_do_nothing(),
+)
+_EXISTS = Statement(select(members.c.id).where(members.c.id == bindparam("id"), members.c.state != "erased"))
+_SEEN = Statement(
+    update(members)
+    .where(
+        members.c.id == bindparam("member"), members.c.last_seen_at < bindparam("at_", type_=BigInteger)
+    )
+    .values(last_seen_at=bindparam("at_", type_=BigInteger))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    member_id: str
+    kind: SignalKind
+    reporter_id: str | None = None
+    reference: str | None = None
+    occurred_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    id: str | None
+    duplicate: bool
+
+
+class Signals:
+    def __init__(self, *, ids: Ids, journal: Journal) -> None:
+        self._ids, self._journal = ids, journal
+
+    def receive(self, tx: Tx, signal: Signal) -> Received:
+        """Keep a signal; the same client's same `reference` for one member and kind counts once.
+
+        Raises:
+            Refused: `not_found`, `validation_failed`.
+        """
+        if tx.one(_EXISTS, id=signal.member_id) is None:
+            raise not_found("member")
+        self._check(tx, signal)
+        occurred_at = tx.now if signal.occurred_at is None else min(signal.occurred_at, tx.now)
+        signal_id = self._ids.new("sig")
+        made = tx.run(
+            _ADD,
+            id=signal_id,
+            member_id=signal.member_id,
+            kind=signal.kind.value,
+            reporter_id=signal.reporter_id,
+            reference=signal.reference,
+            client_id=tx.actor.client_id,
+            occurred_at=occurred_at,
+            created_at=tx.now,
+        )
+        if not made:
+            return Received(id=None, duplicate=True)
+        if signal.kind is SignalKind.ACTIVITY:
+            tx.run(_SEEN, member=signal.member_id, at_=occurred_at)
+        else:
+            # Activity is too frequent to tell everyone; the others change what is thought of a member.
+            data = {"signal_id": signal_id, "member_id": signal.member_id, "kind": signal.kind.value}
+            self._journal.tell(tx, "signal.received", signal.member_id, data)
+        return Received(id=signal_id, duplicate=False)
+
+    def _check(self, tx: Tx, signal: Signal) -> None:
+        needs_reporter = signal.kind in (SignalKind.REPORT, SignalKind.VOUCH)
+        if needs_reporter and signal.reporter_id is None:
+            raise invalid("/reporter_id", "missing", f"A {signal.kind} names the member it comes from.")
+        if signal.reporter_id is not None:
+            if signal.reporter_id == signal.member_id:
+                raise invalid("/reporter_id", "self", "Nobody reports or vouches for themselves.")
+            if tx.one(_EXISTS, id=signal.reporter_id) is None:
+                raise invalid("/reporter_id", "member_unknown", "There is no such member.")
+        if signal.occurred_at is not None and signal.occurred_at > tx.now + _CLOCK_SKEW:
+            raise invalid("/occurred_at", "in_the_future", "A signal tells what has happened.")

@@ -1,0 +1,62 @@
+"""Logs and metrics: route templates, codes and times; never a query string, a code, a token or a phone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+REQUESTS: Final = Counter(
+    "identity_requests_total", "Requests by route template.", ("method", "route", "status")
+)
+SECONDS: Final = Histogram(
+    "identity_request_seconds", "Time in the application.", ("method", "route"), buckets=_BUCKETS
+)
+REFUSALS: Final = Counter("identity_refusals_total", "Refusals by stable code.", ("code",))
+MESSAGES: Final = Counter("identity_messages_total", "Messages handed over.", ("provider", "outcome"))
+SEQUENCED: Final = Counter("identity_journal_sequenced_total", "Journal rows numbered.")
+TASKS: Final = Counter("identity_housekeeping_total", "Things that time ended.", ("task",))
+OUTBOX_LAG: Final = Gauge(
+    "identity_outbox_lag_seconds",
+    "How late the oldest message was when it was claimed.",
+    multiprocess_mode="mostrecent",
+)
+
+
+def configure_logging(level: str) -> None:
+    """Write one JSON object a line to stderr."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def share_metrics(folder: str) -> None:
+    """Let several processes add up their metrics in one folder; call before the first metric is touched."""
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+
+def exposition() -> bytes:
+    """Return the metrics of this process, or of all where they share a folder."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest()
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

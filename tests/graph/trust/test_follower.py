@@ -1,0 +1,272 @@
+"""What is followed equals what is rebuilt, after long random histories and to the last bits."""
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from graph import BadEvidence, BadParameter, InviteForest, UnknownMember
+from graph.trust import (
+    AlphaEpoch,
+    Evidence,
+    EvidenceKind,
+    PublishedScores,
+    TrustFollower,
+    TrustParameters,
+    TrustScore,
+)
+
+FLAGS = [kind for kind in EvidenceKind if not kind.has_source]
+
+
+@dataclass
+class History:
+    """A random stream of joins, evidence, withdrawals, edge changes and epochs, and a log to replay it."""
+
+    seed: int
+    follower: TrustFollower = field(default_factory=lambda: TrustFollower(InviteForest()))
+    log: list[tuple[str, object]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.members: list[str] = []
+        self.touched: set[int] = set()
+        for number in range(3):
+            self.do("seed", f"s{number}")
+        self.do("campaign", "spring")
+
+    def do(self, what: str, argument: object) -> None:
+        self.log.append((what, argument))
+        self.touched |= {index for index in [perform(self.follower, what, argument)] if index is not None}
+        if what in {"seed", "join"}:
+            self.members.append(argument[0] if isinstance(argument, tuple) else str(argument))
+
+    def step(self) -> None:
+        chance = self.random.random()
+        if chance < 0.3:
+            # Recent members invite more, so that the tree grows deep.
+            place = int(len(self.members) * self.random.random() ** 0.5)
+            inviter = "spring" if self.random.random() < 0.05 else self.members[place]
+            self.do("join", (f"m{len(self.log)}", inviter))
+        elif chance < 0.6:
+            self.do("apply", self.evidence(self.random.choice(FLAGS)))
+        elif chance < 0.85:
+            self.spoken()
+        elif chance < 0.95:
+            past = [argument for what, argument in self.log[-300:] if what == "apply"]
+            if past:
+                self.do("withdraw", self.random.choice(past))
+        elif chance < 0.999:
+            member = self.random.choice(self.members)
+            if self.follower.forest.inviter(self.follower.forest.index(member)) >= 0:
+                self.do("weigh", (member, self.random.choice([0.0, 0.5, 1.0])))
+        else:
+            self.do("epoch", self.follower.ledger.next_epoch())
+
+    def evidence(self, kind: EvidenceKind, source: str | None = None) -> Evidence:
+        return Evidence(
+            kind=kind,
+            member=self.random.choice(self.members),
+            source=source,
+            reference=f"r{len(self.log)}" if self.random.random() < 0.5 and kind.has_source else None,
+        )
+
+    def spoken(self) -> None:
+        kind = self.random.choice([EvidenceKind.REPORT, EvidenceKind.REPORT, EvidenceKind.VOUCH])
+        anonymous = kind is EvidenceKind.REPORT and self.random.random() < 0.1
+        evidence = self.evidence(kind, None if anonymous else self.random.choice(self.members))
+        try:
+            self.do("apply", evidence)
+        except BadEvidence:
+            self.log.pop()  # a refused piece never stood in the log
+
+
+def perform(follower: TrustFollower, what: str, argument: object) -> int | None:
+    match what, argument:
+        case "seed", str(name):
+            return follower.forest.add_seed(name)
+        case "campaign", str(name):
+            return follower.forest.add_campaign(name)
+        case "join", (str(name), str(inviter)):
+            return follower.forest.add(name, inviter=inviter)
+        case "apply", Evidence() as evidence:
+            return follower.apply(evidence)
+        case "withdraw", Evidence() as evidence:
+            return follower.withdraw(evidence)
+        case "weigh", (str(name), float(weight)):
+            return follower.set_edge_weight(name, weight)
+        case "epoch", AlphaEpoch() as epoch:
+            follower.start_epoch(epoch)
+    return None
+
+
+def scores(follower: TrustFollower) -> list[TrustScore]:
+    return [follower.score_at(index) for index in range(len(follower.forest))]
+
+
+def largest_difference(one: list[TrustScore], other: list[TrustScore]) -> float:
+    assert len(one) == len(other)
+    return max(
+        max(abs(a.log_odds - b.log_odds), abs(a.conduct - b.conduct), abs(a.standing - b.standing))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_followed_history_equals_its_rebuild_and_its_replay(seed: int) -> None:
+    history = History(seed)
+    for _ in range(3_000):
+        history.step()
+    followed = scores(history.follower)
+    batch = history.follower.solve()
+    private = [score.private for score in followed]
+    np.testing.assert_allclose(
+        [score.log_odds for score in followed], batch.log_odds() + private, rtol=0, atol=1e-11
+    )
+    np.testing.assert_allclose([score.conduct for score in followed], batch.conduct, rtol=0, atol=1e-11)
+    np.testing.assert_allclose([score.standing for score in followed], batch.standing(), rtol=0, atol=1e-11)
+    replayed = TrustFollower(InviteForest())
+    for what, argument in history.log:
+        perform(replayed, what, argument)
+    assert largest_difference(followed, scores(replayed)) < 1e-11
+    history.follower.rebuild()
+    assert largest_difference(followed, scores(history.follower)) < 1e-11
+
+
+def test_a_hundred_thousand_updates_drift_by_less_than_a_trillionth() -> None:
+    rng = random.Random(5)
+    forest = InviteForest.from_parents([-1, *(rng.randrange(max(0, i - 20), i) for i in range(1, 2_000))])
+    follower = TrustFollower(forest)
+    ban = [Evidence(kind=EvidenceKind.BAN, member=member) for member in range(2_000)]
+    banned: set[int] = set()
+    for _ in range(100_000):
+        member = rng.randrange(2_000)
+        (follower.withdraw if member in banned else follower.apply)(ban[member])
+        banned ^= {member}
+    expected = follower.solve().log_odds()
+    actual = [score.log_odds for score in scores(follower)]
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
+
+
+def test_the_order_of_evidence_does_not_matter_to_the_ledger() -> None:
+    history = History(9)
+    for _ in range(800):
+        history.step()
+    pieces = [argument for what, argument in history.log if what == "apply"]
+    forest = history.follower.forest
+    one, other = TrustFollower(forest), TrustFollower(forest)
+    for piece in pieces:
+        one.apply(piece)  # type: ignore[arg-type]
+    for piece in sorted(pieces, key=repr):
+        other.apply(piece)  # type: ignore[arg-type]
+    assert (one.ledger.travelling_all() == other.ledger.travelling_all()).all()
+    assert largest_difference(scores(one), scores(other)) < 1e-11
+
+
+def test_published_scores_stay_within_their_tolerance() -> None:
+    history = History(3)
+    published = PublishedScores(history.follower, tolerance=0.02)
+    told: dict[int | str, float] = {}
+    moved = 0
+    for number in range(2_500):
+        before = history.follower.ledger.epoch
+        history.step()
+        if history.follower.ledger.epoch is not before:
+            history.touched = set(range(len(history.follower.forest)))
+        if number % 10 == 9:
+            changed = {score.member: score.log_odds for score in published.moved(sorted(history.touched))}
+            moved += len(changed)
+            told |= changed
+            history.touched = set()
+    for score in published.moved(sorted(history.touched)):
+        told[score.member] = score.log_odds
+    allowed = 0.02 / (1 - TrustParameters().contraction) + 1e-6
+    for score in scores(history.follower):
+        assert told[score.member] == pytest.approx(score.log_odds, abs=allowed)
+    assert moved < 250 * len(history.follower.forest) / 4, "most rows are left alone"
+
+
+def test_what_was_remembered_is_not_told_again() -> None:
+    follower = TrustFollower(InviteForest.from_parents([-1, 0, 1, 1]))
+    published = PublishedScores(follower)
+    arrays = follower.solve()
+    published.remember(arrays.log_odds(), arrays.conduct)
+    assert list(published.moved(range(4))) == []
+
+
+def test_the_end_of_a_long_chain_is_asked_and_updated_without_walking_it() -> None:
+    size = 1_000_000
+    follower = TrustFollower(InviteForest.from_parents(np.arange(-1, size - 1)))
+    follower.apply(Evidence(kind=EvidenceKind.BAN, member=size - 2))
+    expected = follower.solve().log_odds()
+    for member in (size - 1, size - 2, size - 50, size // 2):
+        assert follower.score(member).log_odds == pytest.approx(expected[member], abs=1e-12)
+    assert follower.parameters.horizon < 500
+
+
+def test_a_newcomer_changes_no_score_and_is_known_at_once() -> None:
+    follower = TrustFollower(InviteForest.from_parents([-1, 0]))
+    follower.apply(Evidence(kind=EvidenceKind.BAN, member=1))
+    before = scores(follower)
+    for number in range(2, 60):
+        follower.forest.add(number, inviter=number // 2)
+    assert largest_difference(before, scores(follower)[:2]) == 0.0
+    assert follower.score(59).log_odds == pytest.approx(follower.solve().log_odds()[59], abs=1e-12)
+
+
+def test_an_adjudication_can_be_lifted_and_leaves_no_trace() -> None:
+    forest = InviteForest.from_parents([-1, 0, 1, 1, 2])
+    follower = TrustFollower(forest)
+    follower.apply(Evidence(kind=EvidenceKind.STAFF_VERIFIED, member=2))
+    before = scores(follower)
+    sold = Evidence(kind=EvidenceKind.SOLD_INVITES, member=1)
+    follower.apply(sold)
+    follower.apply(Evidence(kind=EvidenceKind.BAN, member=3))
+    assert follower.score(1).conduct < -25
+    follower.withdraw(Evidence(kind=EvidenceKind.BAN, member=3))
+    follower.withdraw(sold)
+    assert largest_difference(before, scores(follower)) < 1e-13
+
+
+def test_a_new_sponsor_frees_a_buyer_from_the_seller() -> None:
+    follower = TrustFollower(InviteForest.from_parents([-1, 0, 1]))
+    follower.apply(Evidence(kind=EvidenceKind.SOLD_INVITES, member=1))
+    assert follower.score(2).log_odds < 0.5
+    follower.set_edge_weight(2, 0.0)
+    assert follower.score(2).log_odds == pytest.approx(2.055, abs=0.005)
+
+
+def test_questions_and_evidence_about_strangers_are_refused() -> None:
+    follower = TrustFollower(InviteForest())
+    with pytest.raises(UnknownMember):
+        follower.score("nobody")
+    follower.forest.add_seed("ada")
+    with pytest.raises(UnknownMember):
+        follower.apply(Evidence(kind=EvidenceKind.BAN, member="nobody"))
+    with pytest.raises(UnknownMember):
+        follower.apply(Evidence(kind=EvidenceKind.REPORT, member="ada", source="nobody"))
+    with pytest.raises(BadEvidence):
+        follower.set_edge_weight("ada", 0.5)
+    follower.forest.add("bob", inviter="ada")
+    for weight in (float("nan"), float("inf"), -0.5, 2.0):
+        with pytest.raises(BadParameter):
+            follower.set_edge_weight("bob", weight)
+    with pytest.raises(BadParameter):
+        PublishedScores(follower, tolerance=float("nan"))
+
+
+def test_an_epoch_centres_the_matured_members() -> None:
+    forest = InviteForest.from_parents([-1] + [0] * 99)
+    follower = TrustFollower(forest)
+    for member in range(100):
+        follower.apply(Evidence(kind=EvidenceKind.MATURED, member=member))
+    for member in range(1, 6):
+        follower.apply(Evidence(kind=EvidenceKind.REPORT, member=member))
+    epoch = follower.start_epoch()
+    assert (epoch.version, epoch.matured) == (1, 100)
+    assert epoch.alpha == pytest.approx(0.7 * 5 / 100)
+    assert follower.ledger.travelling(50) == epoch.alpha
+    assert follower.ledger.travelling(1) == -0.7, "who was reported is not unreported"
+    assert follower.ledger.next_epoch().alpha == epoch.alpha, "alpha does not feed on itself"
+    assert abs(follower.ledger.travelling_all().mean()) < 0.1 * epoch.alpha

@@ -1,0 +1,1 @@
+"""Tests of `sms`, in its own shape."""

@@ -1,0 +1,1 @@
+"""What several test modules lean on: servers, builders and stand-ins."""
