@@ -12,9 +12,9 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+import identity_service.api.resources  # noqa: F401 - declares the operations
 from identity_service import telemetry
 from identity_service.api import operation, problems
-from identity_service.api import resources as _resources
 from identity_service.api.meta import meta
 from identity_service.config import Settings, load_settings
 from identity_service.container import Container, build
@@ -37,7 +37,6 @@ _SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
 }
-assert _resources
 
 
 def create_app(
@@ -54,7 +53,7 @@ def create_app(
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.store_url,
         SQLALCHEMY_ENGINE_OPTIONS=_engine_options(settings),
-        MAX_CONTENT_LENGTH=None,  # the API reads bodies itself, with a problem document where one is too large
+        MAX_CONTENT_LENGTH=None,  # the API reads bodies itself and says so where one is too large
         DEBUG=settings.debug,
     )
     app.url_map.strict_slashes = True
@@ -80,7 +79,13 @@ def _engine_options(settings: Settings) -> dict[str, Any]:
     if settings.is_sqlite:
         return {"connect_args": {"timeout": 15, "check_same_thread": False}}
     # Four threads a process, and one connection more for the health check.
-    return {"pool_size": 5, "max_overflow": 5, "pool_timeout": 10, "pool_pre_ping": False, "pool_recycle": 1800}
+    return {
+        "pool_size": 5,
+        "max_overflow": 5,
+        "pool_timeout": 10,
+        "pool_pre_ping": False,
+        "pool_recycle": 1800,
+    }
 
 
 # -- the frame around each request ---------------------------------------------------------------------------
@@ -118,7 +123,9 @@ def _frame(app: Flask, services: Container) -> None:
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
-        code = _CODES_OF_STATUS.get(error.code or 500, "bad_request" if (error.code or 500) < 500 else "internal")
+        code = _CODES_OF_STATUS.get(
+            error.code or 500, "bad_request" if (error.code or 500) < 500 else "internal"
+        )
         response = _problem(code, problems.KINDS[code].title + ".")
         if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
             response.headers["Allow"] = ", ".join(sorted(allowed))

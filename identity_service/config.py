@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError
 
 from identity_service.errors import Misconfigured
 from sms.route import parse_route
+from sms.texts import check_parts
 
 VAR: Final = Path("var")
 KNOWN_PROVIDERS: Final = frozenset({"inbox", "null", "twilio"})
@@ -40,7 +41,9 @@ class Settings(BaseSettings):
 
     env: Environment = Environment.DEVELOPMENT
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite under ./var/")
-    keyring: SecretStr = Field(default=SecretStr(""), description="The keyring's file, or the document itself")
+    keyring: SecretStr = Field(
+        default=SecretStr(""), description="The keyring's file, or the document itself"
+    )
     public_url: str = Field(default="http://127.0.0.1:8000", description="Where the outside reaches us")
     sms_route: str = Field(default="inbox", description="Providers in the order in which they are tried")
     join_url: str = Field(default="", description="Where /i/{code} leads; {code} is filled in")
@@ -64,7 +67,11 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @property
     def production(self) -> bool:
@@ -85,7 +92,9 @@ class Settings(BaseSettings):
             case "postgresql" | "postgres":
                 return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
             case other:
-                raise Misconfigured(f"IDENTITY_DATABASE_URL: {other} is not supported; use sqlite or postgresql")
+                raise Misconfigured(
+                    f"IDENTITY_DATABASE_URL: {other} is not supported; use sqlite or postgresql"
+                )
 
     @property
     def is_sqlite(self) -> bool:
@@ -108,6 +117,11 @@ class Settings(BaseSettings):
     def host(self) -> str:
         """The host name of the public URL, as WebOTP binds a code to it."""
         return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def join_host(self) -> str:
+        """Where an invite by SMS sends its reader."""
+        return (urlsplit(self.join_url).hostname if self.join_url else None) or self.host
 
     @property
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -134,7 +148,8 @@ def load_settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         lines = [
-            f"{_setting_name(str(item['loc'][0]))}: {item['msg']}" for item in error.errors(include_input=False)
+            f"{_setting_name(str(item['loc'][0]))}: {item['msg']}"
+            for item in error.errors(include_input=False)
         ]
         raise Misconfigured("; ".join(lines)) from None
     faults = list(_faults(settings))
@@ -158,6 +173,10 @@ def _faults(settings: Settings) -> list[str]:
         _ = settings.proxies
     except ValueError:
         faults.append("IDENTITY_TRUSTED_PROXIES must be addresses or networks, joined by commas")
+    try:
+        check_parts(host=settings.host, app_hash=settings.sms_app_hash or None, brand=settings.brand)
+    except ValueError as error:
+        faults.append(f"IDENTITY_PUBLIC_URL, IDENTITY_SMS_APP_HASH or IDENTITY_BRAND: {error}")
     faults.extend(_provider_faults(settings))
     if settings.production:
         faults.extend(_production_faults(settings, url.scheme))
@@ -189,7 +208,9 @@ def _production_faults(settings: Settings, scheme: str) -> list[str]:
     if {"inbox", "null"} & {part.strip() for part in settings.sms_route.split(",")}:
         faults.append("IDENTITY_SMS_ROUTE: the providers inbox and null are for development; name a real one")
     if not settings.keyring.get_secret_value():
-        faults.append("IDENTITY_KEYRING is required in production (make one with `identity keys rotate --new FILE`)")
+        faults.append(
+            "IDENTITY_KEYRING is required in production (make one with `identity keys rotate --new FILE`)"
+        )
     if settings.is_sqlite and settings.sqlite_synchronous != "FULL":
         faults.append("IDENTITY_SQLITE_SYNCHRONOUS must be FULL in production: an answered commit must last")
     if settings.debug:

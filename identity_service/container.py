@@ -90,9 +90,7 @@ def build(
     clock = clock or SystemClock()
     entropy = entropy or SystemEntropy()
     policy = policy or load_policy(settings.policy_file)
-    keyring = Keyring.load(
-        settings.keyring_source, create_at=None if settings.production else clock.now()
-    )
+    keyring = Keyring.load(settings.keyring_source, create_at=None if settings.production else clock.now())
     ids = Ids(clock, entropy)
     hasher = Hasher(keyring, Purpose.CODE_HASH)
     seal, signer = Seal(keyring), Signer(keyring)
@@ -131,9 +129,7 @@ def build(
         delivery=delivery,
         work=work,
     )
-    members = Members(
-        policy=policy, ids=ids, phones=phones, invites=invites, quota=quota, journal=journal
-    )
+    members = Members(policy=policy, ids=ids, phones=phones, invites=invites, quota=quota, journal=journal)
     registrations = Registrations(
         policy=policy,
         ids=ids,

@@ -155,7 +155,9 @@ class Keyring:
         self._keys = keys
         self._by_purpose = {
             purpose: tuple(
-                sorted((key for key in keys if key.purpose is purpose), key=lambda key: key.state != "current")
+                sorted(
+                    (key for key in keys if key.purpose is purpose), key=lambda key: key.state != "current"
+                )
             )
             for purpose in Purpose
         }
@@ -222,7 +224,7 @@ def write_private(path: Path, text: str, *, exclusive: bool = False) -> None:
         file.flush()
         os.fsync(file.fileno())
     if not exclusive:
-        os.replace(draft, path)
+        draft.replace(path)
         return
     try:
         os.link(draft, path)
@@ -249,7 +251,7 @@ class Hasher:
         return _mac(self._keyring.current(self._purpose), label, text.encode())
 
     def live(self, label: str, text: str) -> tuple[bytes, bytes]:
-        """Return the hash under each of the (at most two) live keys, the same one twice outside a rotation."""
+        """Return the hash under each of the (at most two) live keys: twice the same outside a rotation."""
         hashes = [_mac(key, label, text.encode()) for key in self._keyring.live(self._purpose)]
         return hashes[0], hashes[-1]
 
@@ -325,8 +327,7 @@ class Signer:
         )
 
     def sign(self, salt: str, payload: Any, at: Instant) -> str:
-        token = self._serializer(salt, at).dumps(payload)
-        return token.decode() if isinstance(token, bytes) else token
+        return str(self._serializer(salt, at).dumps(payload))
 
     def read(self, salt: str, token: str, *, max_age: int, now: Instant) -> Any:
         """Return the payload.
@@ -392,7 +393,7 @@ class Assertions:
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys, those of a coming and a past rotation included (RFC 7517)."""
-        keys = [self._private(key) for key in self._keyring.live(Purpose.ASSERTION)]
+        keys: list[Any] = [self._private(key) for key in self._keyring.live(Purpose.ASSERTION)]
         return dict(KeySet(keys).as_dict(private=False))
 
 

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import FrameType
-from typing import Final
+from typing import Final, assert_never
 
 import structlog
 
 from identity_service import telemetry
+from identity_service.config import Settings
 from identity_service.container import Container
 from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
@@ -37,6 +38,19 @@ _HOUSEKEEPING_SECONDS: Final = 2.0
 _BEAT_SECONDS: Final = 5.0
 _SEQUENCER_LEASE: Final = 10  # seconds
 _LONGEST_PAUSE: Final = 5.0
+
+
+def _host(settings: Settings, kind: TextKind) -> str | None:
+    """Return the address that a text names: where a code belongs, or where an invitee goes."""
+    match kind:
+        case TextKind.OTP:
+            return settings.host
+        case TextKind.INVITE:
+            return settings.join_host
+        case TextKind.RECOVERY_HELD | TextKind.RECOVERY_GRANTED:
+            return None
+        case _:
+            assert_never(kind)
 
 
 class Worker:
@@ -139,7 +153,7 @@ class Worker:
             message.kind,
             message.locale,
             code=message.code,
-            host=settings.host if message.kind is TextKind.OTP else None,
+            host=_host(settings, message.kind),
             app_hash=settings.sms_app_hash or None,
             brand=settings.brand,
             hours=message.hours,

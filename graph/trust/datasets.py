@@ -181,8 +181,8 @@ def read_labelled_tree(lines: Iterable[str], policy: EvidencePolicy | None = Non
     forest = InviteForest()
     indexes = forest.extend(members, inviters)
     if len(forest) != len(members):
-        row = int(np.argmin(indexes == np.arange(len(members))))
-        raise BadTable(row + 2, f"{members[row]!r} stands there twice")
+        twice = int(np.argmin(indexes == np.arange(len(members))))
+        raise BadTable(twice + 2, f"{members[twice]!r} stands there twice")
     bad, own = np.zeros(len(forest), dtype=bool), np.zeros(len(forest))
     sold = np.zeros(len(forest), dtype=bool)
     bad[indexes] = truths

@@ -8,8 +8,8 @@ from typing import Final
 from flask import Blueprint, Response, request
 
 from identity_service import telemetry
-from identity_service.api.operation import services_of_app
 from identity_service.api.openapi import document_yaml
+from identity_service.api.operation import services_of_app
 from identity_service.errors import SYSTEM, Refused, Unavailable, not_found
 from identity_service.ports import SECOND
 from sms.providers.base import Callback, Provider, ReceiptRefused
@@ -74,7 +74,7 @@ def twilio_status() -> Response:
             )
         )
     except ReceiptRefused as refused:
-        raise Refused("receipt_forged", refused.detail) from None
+        raise Refused(refused.code.value, refused.detail) from None
     attempt = request.args.get("attempt", "")
     services.store.transact(SYSTEM, lambda tx: services.delivery.receive(tx, attempt, receipt))
     return Response(status=204)

@@ -90,7 +90,12 @@ def document() -> dict[str, Any]:
                     "in": "header",
                     "required": False,
                     "description": "The same key and body within 24 h: the first answer again.",
-                    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][ -~]*$"},
+                    "schema": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 255,
+                        "pattern": "^[!-~][ -~]*$",
+                    },
                 },
                 "RequestId": {
                     "name": "X-Request-Id",
@@ -125,7 +130,9 @@ def _models() -> Iterable[type[BaseModel]]:
 
 def _schemas() -> dict[str, Any]:
     inputs = {op.body for op in OPERATIONS.values() if op.body is not None}
-    pairs = [(model, "validation" if model in inputs else "serialization") for model in dict.fromkeys(_models())]
+    pairs = [
+        (model, "validation" if model in inputs else "serialization") for model in dict.fromkeys(_models())
+    ]
     _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]
     return dict(sorted(definitions["$defs"].items()))
 
@@ -156,7 +163,12 @@ def _operation(declared: Operation) -> dict[str, Any]:
 
 def _parameters(declared: Operation) -> list[dict[str, Any]]:
     shown: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 40}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 40},
+        }
         for name in re.findall(r"{(\w+)}", declared.path)
     ]
     if declared.query is not None:
@@ -224,7 +236,9 @@ def _responses(declared: Operation) -> dict[str, Any]:
         if status in (409, 429, 503):
             headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
         if status == 429:
-            headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
+            headers |= {
+                name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")
+            }
         shown[str(status)] = {
             "description": f"{phrase(status)}: " + ", ".join(f"`{code}`" for code in codes),
             "headers": headers,

@@ -130,7 +130,11 @@ def install(app: Flask, services: Container) -> None:
     for declared in OPERATIONS.values():
         view = functools.partial(_dispatch, declared, services, keys)
         app.add_url_rule(
-            declared.flask_path, declared.name, view, methods=[declared.method], provide_automatic_options=False
+            declared.flask_path,
+            declared.name,
+            view,
+            methods=[declared.method],
+            provide_automatic_options=False,
         )
 
 
@@ -158,12 +162,12 @@ def _dispatch(declared: Operation, services: Container, keys: KeyRing, **values:
     if not declared.writes:
         result = services.store.query(actor, work.use_case)
         return _respond(_answer(declared, work, result))
-    return _respond(services.store.transact(actor, lambda tx: _carry_out(tx, declared, services, claim, work)))
+    return _respond(
+        services.store.transact(actor, lambda tx: _carry_out(tx, declared, services, claim, work))
+    )
 
 
-def _carry_out(
-    tx: Tx, declared: Operation, services: Container, claim: Claim | None, work: Work
-) -> Answer:
+def _carry_out(tx: Tx, declared: Operation, services: Container, claim: Claim | None, work: Work) -> Answer:
     """The use case and its stored answer, in one transaction."""
     if claim is None:
         return _answer(declared, work, work.use_case(tx))
@@ -199,9 +203,7 @@ def _claim(declared: Operation, principal: Principal, body: bytes) -> Claim | No
         return None
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise Refused("header_invalid", "An Idempotency-Key is 1 to 255 printable ASCII characters.")
-    return Claim(
-        client_id=principal.client_id, key=key, method=declared.method, path=request.path, body=body
-    )
+    return Claim(client_id=principal.client_id, key=key, method=declared.method, path=request.path, body=body)
 
 
 def _read_body(declared: Operation) -> tuple[bytes, Any]:
@@ -229,9 +231,7 @@ def _validate(model: type[BaseModel], data: Any) -> BaseModel:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise Refused(
-            "validation_failed", "The body does not fit.", errors=field_errors(error)
-        ) from None
+        raise Refused("validation_failed", "The body does not fit.", errors=field_errors(error)) from None
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:

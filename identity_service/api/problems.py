@@ -76,6 +76,8 @@ KINDS: Final[dict[str, Kind]] = {
     "recovery_held_elsewhere": Kind(409, "Another service is recovering this member"),
     # Receipts
     "receipt_forged": Kind(403, "The signature does not fit"),
+    "receipt_malformed": Kind(400, "The report cannot be read"),
+    "receipt_unsupported": Kind(404, "This provider sends no reports"),
     # The service
     "internal": Kind(500, "Something went wrong on our side"),
     "store_unavailable": Kind(503, "The store cannot be reached"),

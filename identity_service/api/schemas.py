@@ -14,9 +14,7 @@ from identity_service.ports import SECOND, Instant, instant_of
 from identity_service.services.sanctions import Action
 from identity_service.services.signals import SignalKind
 
-_RFC3339: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _instant(value: object) -> Instant:
@@ -30,7 +28,7 @@ def _instant(value: object) -> Instant:
 
 def _span(value: object) -> Instant:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("seconds, or a text such as 7d, are needed")
+        raise ValueError("seconds, or a text such as 7d, are needed")  # noqa: TRY004 - pydantic's protocol
     if isinstance(value, str):
         return span(value)
     if not 1 <= value <= 100 * 365 * 86_400:
@@ -427,7 +425,9 @@ class QuotaEntryOut(Output):
 class QuotaGrantIn(Input):
     batch_id: Annotated[str, Field(min_length=1, max_length=120)] | None = None
     member_ids: Annotated[list[MemberId], Field(min_length=1, max_length=1000)] | None = None
-    filter: Annotated[str, Field(min_length=1, max_length=2000, examples=["country=RU and age_days>=30"])] | None = None
+    filter: (
+        Annotated[str, Field(min_length=1, max_length=2000, examples=["country=RU and age_days>=30"])] | None
+    ) = None
     amount: Annotated[int, Field(ge=1, le=1_000_000)]
     reason: Reason
     expires_at: Time | None = None

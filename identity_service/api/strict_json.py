@@ -1,4 +1,4 @@
-"""JSON as strictly as an identity service needs it: one reading, no surprises, nothing that cannot be stored."""
+"""JSON as strictly as an identity service needs it: one reading, and nothing that cannot be stored."""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import psycopg
-from sqlalchemy import Engine, event
+from sqlalchemy import BindParameter, Engine, Table, bindparam, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -36,13 +37,12 @@ class _Compiled:
     __slots__ = ("constants", "row", "sql")
 
     def __init__(self, clause: ClauseElement, dialect: Dialect) -> None:
-        compiled = clause.compile(dialect=dialect)
+        compiled: Any = clause.compile(dialect=dialect)
         self.sql = str(compiled)
         self.constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         columns = [entry.keyname for entry in getattr(compiled, "_result_columns", ())]
-        self.row: Callable[[Any], Any] | None = (
-            namedtuple("Row", columns)._make if columns else None  # noqa: PYI024 - made from a result's columns
-        )
+        row_type: Any = namedtuple("Row", columns) if columns else None
+        self.row: Callable[[Any], Any] | None = row_type and row_type._make
 
 
 class Statement:
@@ -63,6 +63,21 @@ class Statement:
         except KeyError:
             made = self._compiled[dialect.name] = _Compiled(self._clauses[dialect.name], dialect)
             return made
+
+
+def binds(names: Iterable[str]) -> dict[str, BindParameter[Any]]:
+    """Return a named parameter for each column of an insert."""
+    return {name: bindparam(name) for name in names}
+
+
+def per_dialect(make: Callable[[Any], ClauseElement]) -> Statement:
+    """Make a statement from each store's own `insert`: ON CONFLICT is not in SQLAlchemy's common one."""
+    return Statement(make(sqlite.insert), postgresql=make(postgresql.insert))
+
+
+def insert_if_new(table: Table, names: Iterable[str]) -> Statement:
+    """Insert a row unless a unique rule forbids it; the row count tells which happened."""
+    return per_dialect(lambda insert: insert(table).values(binds(names)).on_conflict_do_nothing())
 
 
 class Tx:

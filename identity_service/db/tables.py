@@ -3,7 +3,7 @@
 Rules that hold for all of them:
 
 - an instant is a BIGINT of microseconds since the epoch, UTC (see `ports.py`);
-- what a rule promises, a *named* constraint holds as well; `db/store.py` turns the name into a typed conflict;
+- what a rule promises, a *named* constraint holds as well;
 - nothing that identifies a phone, and no code, token or key, stands here in clear: only keyed hashes and
   sealed values (see `crypto.py`); a phone number stands in exactly one place, the sealed column of `phones`;
 - nothing is deleted that the tree's shape needs.
@@ -145,7 +145,9 @@ members = Table(
     Column("state", String(12), nullable=False),
     _ref("inviter_id", "members.id", nullable=True),
     # Members name invites and invites name members: this key is added when both tables are there.
-    Column("invite_id", _ID, ForeignKey("invites.id", use_alter=True, name="fk_members_invite_id"), nullable=True),
+    Column(
+        "invite_id", _ID, ForeignKey("invites.id", use_alter=True, name="fk_members_invite_id"), nullable=True
+    ),
     _ref("campaign_id", "campaigns.id", nullable=True),
     Column("generation", Integer, nullable=False),
     _ref("phone_id", "phones.id", nullable=True),
@@ -487,7 +489,9 @@ messages = Table(
         postgresql_where=text("state = 'sending'"),
     ),
     Index("ix_messages_subject_id", "subject_id", "id"),
-    Index("ix_messages_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
+    Index(
+        "ix_messages_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")
+    ),
 )
 
 # -- journal: the event log and the audit trail are two readings of one append-only table --------------

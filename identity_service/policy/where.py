@@ -64,7 +64,9 @@ def parse_where(text: str) -> tuple[Condition, ...]:
             return tuple(conditions)
         joint = _AND.match(text, at)
         if joint is None or len(conditions) >= MAX_CONDITIONS:
-            raise WhereInvalid(f"expected `and` at {text[at : at + 30]!r} (at most {MAX_CONDITIONS} conditions)")
+            raise WhereInvalid(
+                f"expected `and` at {text[at : at + 30]!r} (at most {MAX_CONDITIONS} conditions)"
+            )
         at = joint.end()
 
 

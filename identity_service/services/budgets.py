@@ -8,14 +8,13 @@ again.  Nothing is read, decided and then written; the store is asked to insert,
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, and_, bindparam, delete, func, literal_column, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.elements import ClauseElement
 
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, per_dialect
 from identity_service.db.tables import budget_uses as uses
 from identity_service.db.tables import cooldowns
 from identity_service.errors import Refused
@@ -52,7 +51,7 @@ _last = select(func.coalesce(func.max(uses.c.ordinal), 0)).where(
 )
 
 
-def _take_clause(dialect_insert: Any, limits: int) -> ClauseElement:
+def _take_clause(insert: Any, limits: int) -> Any:
     """INSERT the next ordinal unless, for one of the limits, the use `times` back is inside its window."""
     last = _last.scalar_subquery()
     recent = [
@@ -72,17 +71,15 @@ def _take_clause(dialect_insert: Any, limits: int) -> ClauseElement:
         last + 1,
         bindparam("at", type_=BigInteger),
     ).where(and_(*(~exists for exists in recent)))
-    return (  # type: ignore[no-any-return]
-        dialect_insert(uses)
+    return (
+        insert(uses)
         .from_select(["lane", "subject", "ordinal", "at"], row)
         .on_conflict_do_nothing()
         .returning(uses.c.ordinal)
     )
 
 
-_TAKE = {
-    n: Statement(_take_clause(sqlite.insert, n), postgresql=_take_clause(postgresql.insert, n)) for n in (1, 2, 3)
-}
+_TAKE = {n: per_dialect(functools.partial(_take_clause, limits=n)) for n in (1, 2, 3)}
 _AT = Statement(
     select(uses.c.ordinal, uses.c.at)
     .where(uses.c.lane == bindparam("lane"), uses.c.subject == bindparam("subject"))
@@ -152,20 +149,18 @@ def _free_at(tx: Tx, lane: str, subject: str, limits: tuple[Limit, ...]) -> Inst
 # -- cool-downs: how soon the next message may go to one phone -----------------------------------------
 
 
-def _cool_clause(dialect_insert: Any) -> ClauseElement:
-    row = dialect_insert(cooldowns).values(
+def _cool_clause(insert: Any) -> Any:
+    row = insert(cooldowns).values(
         lane=bindparam("lane"), subject=bindparam("subject"), step=1, next_at=bindparam("first_next")
     )
-    return (  # type: ignore[no-any-return]
-        row.on_conflict_do_update(
-            index_elements=["lane", "subject"],
-            set_={"step": cooldowns.c.step + 1, "next_at": bindparam("now_", type_=BigInteger)},
-            where=cooldowns.c.next_at <= bindparam("now_", type_=BigInteger),
-        ).returning(cooldowns.c.step)
-    )
+    return row.on_conflict_do_update(
+        index_elements=["lane", "subject"],
+        set_={"step": cooldowns.c.step + 1, "next_at": bindparam("now_", type_=BigInteger)},
+        where=cooldowns.c.next_at <= bindparam("now_", type_=BigInteger),
+    ).returning(cooldowns.c.step)
 
 
-_COOL = Statement(_cool_clause(sqlite.insert), postgresql=_cool_clause(postgresql.insert))
+_COOL = per_dialect(_cool_clause)
 _SET_NEXT = Statement(
     update(cooldowns)
     .where(cooldowns.c.lane == bindparam("lane_"), cooldowns.c.subject == bindparam("subject_"))

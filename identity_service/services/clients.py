@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, bindparam, insert, or_, select, update
 
 from identity_service.crypto import Hasher
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import api_keys, clients
 from identity_service.errors import Refused, not_found
 from identity_service.ports import Entropy, Ids, Instant
@@ -49,7 +49,7 @@ _BY_NAME = Statement(
     )
 )
 _KEY = ("id", "client_id", "secret_hash", "hint", "scopes", "created_at", "expires_at")
-_ADD_KEY = Statement(insert(api_keys).values({name: bindparam(name) for name in _KEY}))
+_ADD_KEY = Statement(insert(api_keys).values(binds(_KEY)))
 _live = (
     api_keys.c.client_id == bindparam("client"),
     api_keys.c.revoked_at.is_(None),
@@ -134,9 +134,7 @@ class Clients:
     def __init__(self, *, ids: Ids, entropy: Entropy, hasher: Hasher, journal: Journal) -> None:
         self._ids, self._entropy, self._hasher, self._journal = ids, entropy, hasher, journal
 
-    def create(
-        self, tx: Tx, name: str, scopes: tuple[str, ...], expires_at: Instant | None = None
-    ) -> NewKey:
+    def create(self, tx: Tx, name: str, scopes: tuple[str, ...], expires_at: Instant | None = None) -> NewKey:
         """Make a client and its first key.
 
         Raises:
@@ -149,9 +147,7 @@ class Clients:
         tx.run(_ADD_CLIENT, id=client_id, name=name, created_at=tx.now)
         return self._new_key(tx, client_id, name, scopes, expires_at)
 
-    def rotate(
-        self, tx: Tx, name: str, *, overlap: Instant, expires_at: Instant | None = None
-    ) -> NewKey:
+    def rotate(self, tx: Tx, name: str, *, overlap: Instant, expires_at: Instant | None = None) -> NewKey:
         """Make a new key with the same scopes; the old one lives on for `overlap`.  Two are live at most.
 
         Raises:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Integer, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from identity_service.crypto import Hasher
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds, per_dialect
 from identity_service.db.tables import devices, recovery_codes
 from identity_service.policy.rules import Policy
 from identity_service.ports import Entropy, Ids
@@ -18,16 +17,14 @@ _HASH_BYTES: Final = 16
 _SYMBOLS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _CODE_SYMBOLS: Final = 16  # 80 bits: no budget is needed against guessing, and none can be burnt
 
-_set = {name: bindparam(name) for name in ("member_id", "hashes", "key_id", "used_mask", "created_at")}
 
-
-def _keep(dialect_insert: object) -> object:
-    row = dialect_insert(recovery_codes).values(_set)  # type: ignore[operator]
+def _keep(insert: Any) -> Any:
+    row = insert(recovery_codes).values(binds(("member_id", "hashes", "key_id", "used_mask", "created_at")))
     fresh = {name: row.excluded[name] for name in ("hashes", "key_id", "used_mask", "created_at")}
     return row.on_conflict_do_update(index_elements=["member_id"], set_=fresh)
 
 
-_KEEP = Statement(_keep(sqlite.insert), postgresql=_keep(postgresql.insert))  # type: ignore[arg-type]
+_KEEP = per_dialect(_keep)
 _OF = Statement(
     select(recovery_codes.c.hashes, recovery_codes.c.key_id, recovery_codes.c.used_mask).where(
         recovery_codes.c.member_id == bindparam("member")
@@ -42,8 +39,9 @@ _USE = Statement(
     )
     .values(used_mask=recovery_codes.c.used_mask.op("|")(_bit))
 )
-_device = {name: bindparam(name) for name in ("id", "member_id", "token_hash", "device_hash", "created_at")}
-_ADD_DEVICE = Statement(insert(devices).values(_device))
+_ADD_DEVICE = Statement(
+    insert(devices).values(binds(("id", "member_id", "token_hash", "device_hash", "created_at")))
+)
 _REVOKE_DEVICES = Statement(
     update(devices)
     .where(devices.c.member_id == bindparam("member"), devices.c.revoked_at.is_(None))

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, String, bindparam, cast, insert, or_, select, union_all, update
 
 from identity_service.crypto import Seal
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import messages, phones
 from identity_service.errors import not_found
 from identity_service.policy.rules import Policy
@@ -50,7 +50,7 @@ _COLUMNS = (
     "created_at",
     "updated_at",
 )
-_ADD = Statement(insert(messages).values({name: bindparam(name) for name in _COLUMNS}))
+_ADD = Statement(insert(messages).values(binds(_COLUMNS)))
 _due = (
     select(messages.c.id)
     .where(messages.c.state == "queued", messages.c.next_at <= _now)
@@ -121,7 +121,11 @@ _MARK_AGAIN = Statement(
     update(messages)
     .where(*_still_sending)
     .values(
-        state="queued", next_at=bindparam("again_at"), lease_until=None, reason=bindparam("why"), updated_at=_now
+        state="queued",
+        next_at=bindparam("again_at"),
+        lease_until=None,
+        reason=bindparam("why"),
+        updated_at=_now,
     )
 )
 _MARK_OVER = Statement(
@@ -216,7 +220,7 @@ _REACHED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message to be sent.  Its text is written when it is sent; only its parts are kept, the code sealed."""
+    """A message to be sent.  Its text is written then; only its parts are kept, the code sealed."""
 
     subject_id: str
     phone_id: str
@@ -319,7 +323,9 @@ class Delivery:
         claimed = []
         for row in tx.all(_CLAIM, now_=tx.now, lease_until=tx.now + LEASE, limit=limit):
             if row.not_after <= tx.now:
-                self._over(tx, row.id, row.attempt_id, "failed", "Its time was over before it could be sent.", None)
+                self._over(
+                    tx, row.id, row.attempt_id, "failed", "Its time was over before it could be sent.", None
+                )
                 continue
             number, country = self._phones.number(tx, row.phone_id)
             claimed.append(
@@ -377,14 +383,21 @@ class Delivery:
         wait = ceiling // 2 + self._entropy.below(ceiling // 2)
         return max(wait, int((retry_after or 0) * SECOND))
 
-    def _over(self, tx: Tx, message_id: str, attempt: str, state: str, why: str, provider: str | None) -> None:
+    def _over(
+        self, tx: Tx, message_id: str, attempt: str, state: str, why: str, provider: str | None
+    ) -> None:
         if tx.run(
             _MARK_OVER, message=message_id, attempt=attempt, end=state, why=why, by=provider, now_=tx.now
         ):
             if state == "failed":
                 tx.run(_WIPE, message=message_id)
             self._journal.tell(
-                tx, f"message.{state}", message_id, {"message_id": message_id}, detail={"why": why}, public=False
+                tx,
+                f"message.{state}",
+                message_id,
+                {"message_id": message_id},
+                detail={"why": why},
+                public=False,
             )
 
     # -- receipts -----------------------------------------------------------------------------------

@@ -51,7 +51,9 @@ class Grants:
             Refused: `validation_failed`.
         """
         if (wanted.member_ids is None) == (wanted.where is None):
-            raise invalid("/member_ids", "one_of_members_and_filter", "Give exactly one of member_ids and filter.")
+            raise invalid(
+                "/member_ids", "one_of_members_and_filter", "Give exactly one of member_ids and filter."
+            )
         if wanted.member_ids is not None:
             return tuple(dict.fromkeys(wanted.member_ids))
         assert wanted.where is not None
@@ -90,7 +92,7 @@ class Grants:
         try:
             with tx.savepoint():
                 results.extend(self.grant(tx, wanted))
-                raise _Undo
+                raise _Undo  # noqa: TRY301 - the savepoint is left by an exception
         except _Undo:
             return results
 

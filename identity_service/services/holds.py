@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, bindparam, case, insert, null, select, update
+from sqlalchemy import BigInteger, BindParameter, bindparam, case, insert, null, select, update
 
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import invite_holds as holds
 from identity_service.db.tables import invites
 from identity_service.ports import Ids, Instant
 
 _now = bindparam("now_", type_=BigInteger)
 _n = bindparam("n", type_=BigInteger)
-_invite = bindparam("invite")
+_invite: BindParameter[str] = bindparam("invite")
 _open = (invites.c.id == _invite, invites.c.state == "open", invites.c.expires_at > _now)
 
 _START = Statement(
@@ -47,14 +47,7 @@ _HOLD_ONE = Statement(
     .values(held=invites.c.held - _n + 1)
 )
 _ADD = Statement(
-    insert(holds).values(
-        id=bindparam("id"),
-        invite_id=bindparam("invite_id"),
-        phone_id=bindparam("phone_id"),
-        state="held",
-        created_at=bindparam("created_at"),
-        expires_at=bindparam("expires_at"),
-    )
+    insert(holds).values(state="held", **binds(("id", "invite_id", "phone_id", "created_at", "expires_at")))
 )
 _USE_HOLD = Statement(
     update(holds)
@@ -118,7 +111,7 @@ class Holds:
         self._ids = ids
 
     def count_start(self, tx: Tx, invite_id: str) -> bool:
-        """Count one verification that this code starts; False when its life's number is spent, or it is over."""
+        """Count one verification that this code starts; False when its number is spent, or it is over."""
         return bool(tx.run(_START, invite=invite_id, now_=tx.now))
 
     def hold(self, tx: Tx, invite_id: str, phone_id: str, until: Instant) -> Held | None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from identity_service.crypto import Hasher, Seal
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds, per_dialect
 from identity_service.db.tables import idempotency
 from identity_service.errors import Refused
 from identity_service.ports import DAY
@@ -27,11 +27,10 @@ _FIND = Statement(
         idempotency.c.key_hash == bindparam("key_hash"), idempotency.c.expires_at > bindparam("now_")
     )
 )
-_values = {name: bindparam(name) for name in ("key_hash", "fingerprint", "answer", "expires_at")}
 
 
-def _keep(dialect_insert: object) -> object:
-    row = dialect_insert(idempotency).values(_values)  # type: ignore[operator]
+def _keep(insert: Any) -> Any:
+    row = insert(idempotency).values(binds(("key_hash", "fingerprint", "answer", "expires_at")))
     return row.on_conflict_do_update(  # an expired row that housekeeping has not met yet
         index_elements=["key_hash"],
         set_={name: row.excluded[name] for name in ("fingerprint", "answer", "expires_at")},
@@ -39,7 +38,7 @@ def _keep(dialect_insert: object) -> object:
     )
 
 
-_KEEP = Statement(_keep(sqlite.insert), postgresql=_keep(postgresql.insert))  # type: ignore[arg-type]
+_KEEP = per_dialect(_keep)
 _LOCK = Statement(
     select(func.pg_try_advisory_xact_lock(bindparam("number")).label("mine")),
 )

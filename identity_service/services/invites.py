@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, and_, bindparam, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from identity_service.codes import LINK_SYMBOLS, TYPED_SYMBOLS, CodeMalformed, CodeMistyped, InviteCode
-from identity_service.codes import new_code, read_code
+from identity_service.codes import (
+    LINK_SYMBOLS,
+    TYPED_SYMBOLS,
+    CodeMalformed,
+    CodeMistyped,
+    InviteCode,
+    new_code,
+    read_code,
+)
 from identity_service.crypto import Hasher, Seal
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds, insert_if_new
 from identity_service.db.tables import campaigns, invites, members, messages, phones
 from identity_service.errors import FieldError, Refused, invalid, not_found
 from identity_service.policy.inviting import Decision, InviterFacts, may_invite, may_still_vouch
@@ -55,18 +61,14 @@ _COLUMNS = (
     "last_sent_at",
     "message_id",
 )
-_ADD = Statement(insert(invites).values({name: bindparam(name) for name in _COLUMNS}))
+_ADD = Statement(insert(invites).values(binds(_COLUMNS)))
 _ISSUER = Statement(
     select(members.c.id, members.c.state, members.c.invites_frozen, members.c.quota_available).where(
         members.c.id == bindparam("id")
     )
 )
 _CAMPAIGN = Statement(select(campaigns.c.id).where(campaigns.c.name == bindparam("name")))
-_new_campaign = {name: bindparam(name) for name in ("id", "name", "created_at")}
-_ADD_CAMPAIGN = Statement(
-    sqlite.insert(campaigns).values(_new_campaign).on_conflict_do_nothing(),
-    postgresql=postgresql.insert(campaigns).values(_new_campaign).on_conflict_do_nothing(),
-)
+_ADD_CAMPAIGN = insert_if_new(campaigns, ("id", "name", "created_at"))
 _by_code = (
     select(
         invites.c.id,
@@ -88,7 +90,9 @@ _by_code = (
     .outerjoin(members, members.c.id == invites.c.issuer_id)
 )
 _BY_CODE = Statement(
-    _by_code.where(or_(invites.c.code_hash == bindparam("now_hash"), invites.c.code_hash == bindparam("old_hash")))
+    _by_code.where(
+        or_(invites.c.code_hash == bindparam("now_hash"), invites.c.code_hash == bindparam("old_hash"))
+    )
 )
 _VIEW = (
     select(
@@ -208,7 +212,7 @@ class Lookup:
 
 def refuse_code(*, typo: bool = False, keeps_effect: bool = False) -> Refused:
     """The one refusal for every code that cannot be redeemed; only a typing error says more."""
-    errors = ()
+    errors: tuple[FieldError, ...] = ()
     if typo:
         detail = "The check symbol does not fit: a symbol was mistyped or two were swapped."
         errors = (FieldError(pointer="/invite_code", code="typo", detail=detail),)
@@ -269,7 +273,7 @@ class Invites:
             issuer_id=wanted.issuer_id,
             campaign_id=campaign_id,
             channel=wanted.channel,
-            phone_id=phone and phone.id,
+            phone_id=None if phone is None else phone.id,
             code_hash=self._hasher.current("invite", code.canonical),
             sealed_code=self._seal.close(str(code).encode(), invite_id) if by_sms else None,
             state="open",
@@ -304,7 +308,7 @@ class Invites:
             issuer_id=wanted.issuer_id,
             campaign=wanted.campaign,
             channel=wanted.channel,
-            phone=phone and phone.masked,
+            phone=None if phone is None else phone.masked,
             max_uses=wanted.max_uses,
             uses=0,
             expires_at=tx.now + expires_in,
@@ -341,11 +345,11 @@ class Invites:
         row = tx.one(_ISSUER, id=issuer_id)
         if row is None or row.state == "erased":
             raise invalid("/issuer_id", "member_unknown", "There is no such member.")
-        failed = self.decide(tx, issuer_id, row, uses).first_failed
+        failed = self.decide(row, uses).first_failed
         if failed is not None and failed.code != "quota_exhausted":
             raise Refused(failed.code, failed.detail, retry_at=failed.earliest_at)
 
-    def decide(self, tx: Tx, member_id: str, row: Any, uses: int = 1) -> Decision:
+    def decide(self, row: Any, uses: int = 1) -> Decision:
         """Evaluate every rule for a member whose row (`state`, `invites_frozen`) was read."""
         facts = InviterFacts(
             state=row.state,
@@ -482,7 +486,11 @@ class Invites:
 
     def lookup(self, tx: Tx, row: Any | None) -> Lookup:
         """Tell whether a code would do, and what else is needed; the same for every code that will not."""
-        if row is None or _why_not(row, row.phone_id, tx.now) is not None or row.uses + row.held >= row.max_uses:
+        if (
+            row is None
+            or _why_not(row, row.phone_id, tx.now) is not None
+            or row.uses + row.held >= row.max_uses
+        ):
             return Lookup(redeemable=False, channel=None, phone_required=None)
         return Lookup(redeemable=True, channel=row.channel, phone_required=row.channel == "sms")
 

@@ -55,7 +55,10 @@ _UNNUMBERED = Statement(
 )
 _ANY_NEW = Statement(select(journal.c.id).where(journal.c.seq.is_(None)).limit(1))
 _HEAD = Statement(
-    select(journal.c.seq, journal.c.chain).where(journal.c.seq.is_not(None)).order_by(journal.c.seq.desc()).limit(1)
+    select(journal.c.seq, journal.c.chain)
+    .where(journal.c.seq.is_not(None))
+    .order_by(journal.c.seq.desc())
+    .limit(1)
 )
 _EVENT_HEAD = Statement(select(func.coalesce(func.max(journal.c.event_seq), 0).label("last")))
 _NUMBER = Statement(
@@ -211,7 +214,9 @@ class Journal:
                     return seq, Break(seq=row.seq, journal_id=row.id, why="the event number does not follow")
                 chain = link(chain, row, row.seq, row.event_seq)
                 if row.chain != chain:
-                    return seq, Break(seq=row.seq, journal_id=row.id, why="the row or one before it was altered")
+                    return seq, Break(
+                        seq=row.seq, journal_id=row.id, why="the row or one before it was altered"
+                    )
                 seq = row.seq
         return seq, None
 

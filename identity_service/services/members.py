@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, case, func, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import campaigns, members, phones
 from identity_service.errors import Refused, invalid, not_found
 from identity_service.policy.inviting import Decision
@@ -44,12 +43,8 @@ _NEW = (
     "locale",
     "level",
 )
-_new = {name: bindparam(name) for name in _NEW}
 # Both unique rules (one member a phone, one an external id) are asked by the insert itself.
-_ADD = Statement(
-    sqlite.insert(members).values(_new).on_conflict_do_nothing(),
-    postgresql=postgresql.insert(members).values(_new).on_conflict_do_nothing(),
-)
+_ADD = insert_if_new(members, _NEW)
 _HOLDS_PHONE = Statement(select(members.c.id).where(members.c.phone_id == bindparam("phone")))
 _VIEW = (
     select(
@@ -202,7 +197,13 @@ class Members:
             tx,
             "member.joined",
             member_id,
-            {"member_id": member_id, "inviter_id": None, "invite_id": None, "campaign": None, "generation": 0},
+            {
+                "member_id": member_id,
+                "inviter_id": None,
+                "invite_id": None,
+                "campaign": None,
+                "generation": 0,
+            },
         )
         return self.get(tx, member_id)
 
@@ -299,9 +300,7 @@ class Members:
         self._known(tx, member_id)
         below = _below(member_id, max_depth)
         query = (
-            _VIEW.add_columns(below.c.depth)
-            .join(below, below.c.id == members.c.id)
-            .where(below.c.depth > 0)
+            _VIEW.add_columns(below.c.depth).join(below, below.c.id == members.c.id).where(below.c.depth > 0)
         )
         rows = tx.select(paging.apply(query, members.c.id))
         return page_of([_view(row, row.depth) for row in rows], paging)
@@ -335,11 +334,11 @@ class Members:
     # -- the right to invite ------------------------------------------------------------------------------
 
     def eligibility(self, tx: Tx, member_id: str) -> tuple[Decision, int]:
-        """Evaluate every rule of the right to invite, by the code that enforces it; and what is left to give."""
+        """Evaluate every rule of the right to invite, by the code that enforces it; and what is left."""
         row = tx.one(_GET, id=member_id)
         if row is None:
             raise not_found("member")
-        return self._invites.decide(tx, member_id, row), self._quota.balance(tx, member_id).available
+        return self._invites.decide(row), self._quota.balance(tx, member_id).available
 
 
 def _below(member_id: str, max_depth: int | None) -> Any:

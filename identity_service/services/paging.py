@@ -25,7 +25,9 @@ class Paging:
     limit: int = DEFAULT_LIMIT
     after: str | None = None
 
-    def apply(self, query: Select[Any], key: ColumnElement[Any], *, newest_first: bool = False) -> Select[Any]:
+    def apply(
+        self, query: Select[Any], key: ColumnElement[Any], *, newest_first: bool = False
+    ) -> Select[Any]:
         """Order by `key`, start after the cursor, and ask for one row more than the page."""
         if self.after is not None:
             query = query.where(key < self.after if newest_first else key > self.after)

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, insert, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from identity_service.crypto import Hasher, Seal
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds, insert_if_new
 from identity_service.db.tables import phone_index, phones
 from identity_service.errors import FieldError, Refused
 from identity_service.ports import Ids
@@ -25,23 +24,12 @@ _FIND = Statement(
     .where(or_(phone_index.c.lookup == bindparam("now_hash"), phone_index.c.lookup == bindparam("old_hash")))
     .limit(1)
 )
-_ADD = Statement(
-    insert(phones).values(
-        id=bindparam("id"),
-        sealed=bindparam("sealed"),
-        country=bindparam("country"),
-        kind=bindparam("kind"),
-        masked=bindparam("masked"),
-        first_seen_at=bindparam("first_seen_at"),
-    )
-)
-_values = {"lookup": bindparam("lookup"), "phone_id": bindparam("phone_id"), "key_id": bindparam("key_id")}
-_INDEX = Statement(
-    sqlite.insert(phone_index).values(_values).on_conflict_do_nothing(),
-    postgresql=postgresql.insert(phone_index).values(_values).on_conflict_do_nothing(),
-)
+_ADD = Statement(insert(phones).values(binds(("id", "sealed", "country", "kind", "masked", "first_seen_at"))))
+_INDEX = insert_if_new(phone_index, ("lookup", "phone_id", "key_id"))
 _GET = Statement(
-    select(phones.c.id, phones.c.country, phones.c.kind, phones.c.masked).where(phones.c.id == bindparam("id"))
+    select(phones.c.id, phones.c.country, phones.c.kind, phones.c.masked).where(
+        phones.c.id == bindparam("id")
+    )
 )
 _SEALED = Statement(select(phones.c.sealed, phones.c.country).where(phones.c.id == bindparam("id")))
 
@@ -83,7 +71,9 @@ class Phones:
     def find(self, tx: Tx, number: Number) -> Phone | None:
         now_hash, old_hash = self._hasher.live("phone", number.e164)
         row = tx.one(_FIND, now_hash=now_hash, old_hash=old_hash)
-        return None if row is None else Phone(id=row.id, country=row.country, kind=row.kind, masked=row.masked)
+        return (
+            None if row is None else Phone(id=row.id, country=row.country, kind=row.kind, masked=row.masked)
+        )
 
     def of(self, tx: Tx, number: Number) -> Phone:
         """Return the row of a number, made now where it is new.

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, exists, func, insert, literal_column, or_, select, update
 
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import members
 from identity_service.db.tables import quota_entries as entries
 from identity_service.db.tables import quota_lots as lots
@@ -73,11 +73,7 @@ _COUNT_REFUNDED = Statement(
     .where(members.c.id == bindparam("member"))
     .values(quota_available=members.c.quota_available + _n, quota_refunded=members.c.quota_refunded + _n)
 )
-_ADD_LOT = Statement(
-    insert(lots).values(
-        {c: bindparam(c) for c in ("id", "member_id", "remaining", "expires_at", "batch_id")}
-    )
-)
+_ADD_LOT = Statement(insert(lots).values(binds(("id", "member_id", "remaining", "expires_at", "batch_id"))))
 _ENTRY_COLUMNS = (
     "id",
     "member_id",
@@ -91,10 +87,12 @@ _ENTRY_COLUMNS = (
     "created_at",
     "expires_at",
 )
-_ADD_ENTRY = Statement(insert(entries).values({c: bindparam(c) for c in _ENTRY_COLUMNS}))
+_ADD_ENTRY = Statement(insert(entries).values(binds(_ENTRY_COLUMNS)))
 _SPENT_ON = Statement(
     select(entries.c.lot_id, func.sum(-entries.c.amount).label("taken"))
-    .where(entries.c.invite_id == bindparam("invite"), or_(entries.c.kind == "spend", entries.c.kind == "refund"))
+    .where(
+        entries.c.invite_id == bindparam("invite"), or_(entries.c.kind == "spend", entries.c.kind == "refund")
+    )
     .group_by(entries.c.lot_id)
     .order_by(func.max(entries.c.id).desc())
 )
@@ -255,7 +253,7 @@ class QuotaLedger:
         raise AssertionError(f"the lots of {member_id} do not add up to the balance")
 
     def refund(self, tx: Tx, member_id: str, n: int, *, invite_id: str, reason: str) -> None:
-        """Give back `n` of what an invite took, to the lots it came from; a lot that is over expires it at once."""
+        """Give back `n` of what an invite took, to the lots it came from; one that is over expires it."""
         left = n
         tx.one(_LOCK_MEMBER, member=member_id)
         for spent in tx.all(_SPENT_ON, invite=invite_id):

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from identity_service.crypto import Assertions
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds, insert_if_new
 from identity_service.db.tables import members, recoveries
 from identity_service.errors import Refused, not_found
 from identity_service.policy.rules import Policy
@@ -32,13 +31,19 @@ _GATE = Statement(
         members.c.id == bindparam("member")
     )
 )
-_NEW = ("id", "client_id", "member_id", "state", "reason", "verification_id", "created_at", "release_at", "granted_at")
-_new = {name: bindparam(name) for name in _NEW}
-_ADD = Statement(insert(recoveries).values(_new))
-_HOLD = Statement(  # one open recovery a member: the index decides
-    sqlite.insert(recoveries).values(_new).on_conflict_do_nothing(),
-    postgresql=postgresql.insert(recoveries).values(_new).on_conflict_do_nothing(),
+_NEW = (
+    "id",
+    "client_id",
+    "member_id",
+    "state",
+    "reason",
+    "verification_id",
+    "created_at",
+    "release_at",
+    "granted_at",
 )
+_ADD = Statement(insert(recoveries).values(binds(_NEW)))
+_HOLD = insert_if_new(recoveries, _NEW)  # one open recovery a member: the index decides
 _view = select(
     recoveries.c.id,
     recoveries.c.client_id,
@@ -50,7 +55,9 @@ _view = select(
     recoveries.c.granted_at,
     recoveries.c.ended_at,
 )
-_GET = Statement(_view.where(recoveries.c.id == bindparam("id"), recoveries.c.client_id == bindparam("client")))
+_GET = Statement(
+    _view.where(recoveries.c.id == bindparam("id"), recoveries.c.client_id == bindparam("client"))
+)
 _OPEN = Statement(_view.where(recoveries.c.member_id == bindparam("member"), recoveries.c.state == "held"))
 _held = (recoveries.c.id == bindparam("id_"), recoveries.c.state == "held")
 _GRANT = Statement(update(recoveries).where(*_held).values(state="granted", granted_at=_now))
@@ -170,7 +177,9 @@ class Recoveries:
             return self._grant_at_once(tx, member, proof)
         if held.client_id != tx.actor.client_id:
             raise Refused(
-                "recovery_held_elsewhere", "Another service is recovering this member.", retry_at=held.release_at
+                "recovery_held_elsewhere",
+                "Another service is recovering this member.",
+                retry_at=held.release_at,
             )
         return self._grant(tx, held) if held.release_at <= tx.now else self._tell(held, tx.now)
 

@@ -113,9 +113,7 @@ class Registrations:
             jti=self._ids.new("reg"),
             now=tx.now,
         )
-        return Registered(
-            member=member, assertion=assertion, device_token=device_token, recovery_codes=codes
-        )
+        return Registered(member=member, assertion=assertion, device_token=device_token, recovery_codes=codes)
 
     def _by_proof(self, tx: Tx, code: InviteCode, text: str) -> tuple[Any, Phone]:
         """A verified phone, and the use that its verification holds."""

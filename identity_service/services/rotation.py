@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import LargeBinary, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from identity_service.crypto import (
     Hasher,
@@ -27,9 +26,17 @@ from identity_service.crypto import (
     parse_keys,
     write_private,
 )
-from identity_service.db.store import Statement, Tx
-from identity_service.db.tables import api_keys, devices, invites, messages, phone_index, phones
-from identity_service.db.tables import recovery_codes, verifications
+from identity_service.db.store import Statement, Tx, insert_if_new
+from identity_service.db.tables import (
+    api_keys,
+    devices,
+    invites,
+    messages,
+    phone_index,
+    phones,
+    recovery_codes,
+    verifications,
+)
 from identity_service.errors import Refused
 from identity_service.ports import DAY, Instant, instant_of
 from identity_service.services.journal import Journal
@@ -48,11 +55,7 @@ _PHONES_AFTER = Statement(
     .order_by(phones.c.id)
     .limit(BATCH)
 )
-_row = {"lookup": bindparam("lookup"), "phone_id": bindparam("phone_id"), "key_id": bindparam("key_id")}
-_INDEX = Statement(
-    sqlite.insert(phone_index).values(_row).on_conflict_do_nothing(),
-    postgresql=postgresql.insert(phone_index).values(_row).on_conflict_do_nothing(),
-)
+_INDEX = insert_if_new(phone_index, ("lookup", "phone_id", "key_id"))
 _UNINDEXED = Statement(
     select(func.count().label("n")).where(
         phones.c.sealed.is_not(None),
@@ -137,7 +140,7 @@ class Rotation:
             case Purpose.CODE_HASH:
                 made_before = self._made_before_rotation(tx)
                 return (
-                    f"{made_before} codes, keys and tokens may have been made with {key.id} and cannot be made again."
+                    f"{made_before} codes, keys and tokens may be of {key.id}, and cannot be made again."
                     if made_before
                     else None
                 )
@@ -156,8 +159,12 @@ class Rotation:
         since = _instant_of_key(self._keyring.current(Purpose.CODE_HASH))
         queries = (
             select(func.count().label("n")).where(invites.c.state == "open", invites.c.created_at < since),
-            select(func.count().label("n")).where(api_keys.c.revoked_at.is_(None), api_keys.c.created_at < since),
-            select(func.count().label("n")).where(devices.c.revoked_at.is_(None), devices.c.created_at < since),
+            select(func.count().label("n")).where(
+                api_keys.c.revoked_at.is_(None), api_keys.c.created_at < since
+            ),
+            select(func.count().label("n")).where(
+                devices.c.revoked_at.is_(None), devices.c.created_at < since
+            ),
             select(func.count().label("n")).where(recovery_codes.c.created_at < since),
         )
         return sum(int(tx.select(query)[0].n) for query in queries)
@@ -207,4 +214,4 @@ class Rotation:
 
 
 def _instant_of_key(key: Key) -> Instant:
-    return instant_of(datetime.fromisoformat(key.created_at.replace("Z", "+00:00")))
+    return instant_of(datetime.fromisoformat(key.created_at))

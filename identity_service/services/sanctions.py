@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, func, insert, or_, select, update
 
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import invites, members, sanctions
 from identity_service.errors import Refused, invalid, not_found
 from identity_service.ports import Ids, Instant
@@ -40,7 +40,7 @@ _NEW = (
     "created_at",
     "expires_at",
 )
-_ADD = Statement(insert(sanctions).values({name: bindparam(name) for name in _NEW}))
+_ADD = Statement(insert(sanctions).values(binds(_NEW)))
 _VIEW = select(
     sanctions.c.id,
     sanctions.c.member_id,
@@ -184,7 +184,9 @@ class Sanctions:
             state_now=now_state,
             state_after=after,
             invites_frozen_after=bool(frozen),
-            open_invites_stopped=tx.one(_OPEN_INVITES, member=wanted.member_id, now_=tx.now).n if stops else 0,
+            open_invites_stopped=tx.one(_OPEN_INVITES, member=wanted.member_id, now_=tx.now).n
+            if stops
+            else 0,
         )
 
     def _check(self, tx: Tx, wanted: Impose) -> str:

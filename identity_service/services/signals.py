@@ -10,9 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import BigInteger, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import members, signals
 from identity_service.errors import invalid, not_found
 from identity_service.ports import MINUTE, Ids, Instant
@@ -30,17 +29,11 @@ class SignalKind(StrEnum):
 
 
 _NEW = ("id", "member_id", "kind", "reporter_id", "reference", "client_id", "occurred_at", "created_at")
-_new = {name: bindparam(name) for name in _NEW}
-_ADD = Statement(
-    sqlite.insert(signals).values(_new).on_conflict_do_nothing(),
-    postgresql=postgresql.insert(signals).values(_new).on_conflict_do_nothing(),
-)
+_ADD = insert_if_new(signals, _NEW)
 _EXISTS = Statement(select(members.c.id).where(members.c.id == bindparam("id"), members.c.state != "erased"))
 _SEEN = Statement(
     update(members)
-    .where(
-        members.c.id == bindparam("member"), members.c.last_seen_at < bindparam("at_", type_=BigInteger)
-    )
+    .where(members.c.id == bindparam("member"), members.c.last_seen_at < bindparam("at_", type_=BigInteger))
     .values(last_seen_at=bindparam("at_", type_=BigInteger))
 )
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, bindparam, func, insert, select, update
 
 from identity_service.crypto import Hasher, Seal, Signer, TokenExpired, TokenInvalid
-from identity_service.db.store import Statement, Tx
+from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import devices, members, phones, verifications
 from identity_service.errors import Refused, not_found
 from identity_service.policy.budgets import Lane, Limit, Rate
@@ -53,7 +53,7 @@ _COLUMNS = (
     "expires_at",
     "resend_at",
 )
-_ADD = Statement(insert(verifications).values({name: bindparam(name) for name in _COLUMNS}))
+_ADD = Statement(insert(verifications).values(binds(_COLUMNS)))
 _MEMBER_OF = Statement(select(members.c.id, members.c.state).where(members.c.phone_id == bindparam("phone")))
 _DEVICE_OF = Statement(
     select(devices.c.member_id)
@@ -155,13 +155,16 @@ _USE_PROOF = Statement(
 )
 _EXHAUSTED_LATELY = Statement(
     select(func.count().label("n")).where(
-        verifications.c.state == "exhausted", verifications.c.created_at > bindparam("since", type_=BigInteger)
+        verifications.c.state == "exhausted",
+        verifications.c.created_at > bindparam("since", type_=BigInteger),
     )
 )
 _WIPE_OLD = Statement(
     update(verifications)
     .where(
-        verifications.c.expires_at.between(bindparam("from_", type_=BigInteger), bindparam("to_", type_=BigInteger)),
+        verifications.c.expires_at.between(
+            bindparam("from_", type_=BigInteger), bindparam("to_", type_=BigInteger)
+        ),
         verifications.c.sealed_code.is_not(None),
     )
     .values(sealed_code=None)
@@ -314,14 +317,16 @@ class Verifications:
             )
 
     def _ask_for_work(self, tx: Tx, solved: str | None) -> None:
-        """The breaker: codes are being guessed wrong everywhere, so each anonymous start must cost something."""
+        """The breaker: codes are being guessed everywhere, so each anonymous start must cost something."""
         detail = "Too many codes are being guessed wrong; solve the challenge and send it as `altcha`."
         refusal = Refused("proof_of_work_required", detail, challenge=self._work.challenge())
         if solved is None:
             raise refusal
         once = Rate(limits=(Limit(times=1, window=HOUR),))
         try:
-            budgets.take(tx, budgets.Budget(lane="work", subject=solved, rate=once, code=refusal.code, detail=detail))
+            budgets.take(
+                tx, budgets.Budget(lane="work", subject=solved, rate=once, code=refusal.code, detail=detail)
+            )
         except Refused:
             raise refusal from None
 

@@ -29,7 +29,10 @@ class ProofOfWork:
         """Return a fresh challenge, as the altcha widget and library take it."""
         now = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
         challenge = create_challenge(
-            _ALGORITHM, _COST, expires_at=now + _LIFE, hmac_secret=self._keyring.current(Purpose.SIGNING).secret
+            _ALGORITHM,
+            _COST,
+            expires_at=now + _LIFE,
+            hmac_secret=self._keyring.current(Purpose.SIGNING).secret,
         )
         return dict(challenge.to_dict())
 

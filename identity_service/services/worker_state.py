@@ -1,11 +1,12 @@
-"""What workers share through the store: a heartbeat, and a lease so that one at a time numbers the journal."""
+"""What workers share through the store: a heartbeat, and the lease of the one that numbers the journal."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
+from typing import Any
 
-from identity_service.db.store import Statement, Tx
+from sqlalchemy import BigInteger, bindparam, select
+
+from identity_service.db.store import Statement, Tx, binds, per_dialect
 from identity_service.db.tables import marks
 from identity_service.ports import SECOND, Instant
 
@@ -13,20 +14,16 @@ _BEAT = "worker.beat"
 _now = bindparam("now_", type_=BigInteger)
 
 
-def _upsert(dialect_insert: object) -> object:
-    row = dialect_insert(marks).values(  # type: ignore[operator]
-        name=bindparam("name"), value=bindparam("value"), text=bindparam("text")
-    )
+def _upsert(insert: Any) -> Any:
+    row = insert(marks).values(binds(("name", "value", "text")))
     return row.on_conflict_do_update(
         index_elements=["name"], set_={"value": row.excluded.value, "text": row.excluded.text}
     )
 
 
-def _lease(dialect_insert: object) -> object:
+def _lease(insert: Any) -> Any:
     """Take or renew a lease: only its holder may, or anyone once it has run out."""
-    row = dialect_insert(marks).values(  # type: ignore[operator]
-        name=bindparam("name"), value=bindparam("value"), text=bindparam("text")
-    )
+    row = insert(marks).values(binds(("name", "value", "text")))
     return row.on_conflict_do_update(
         index_elements=["name"],
         set_={"value": row.excluded.value, "text": row.excluded.text},
@@ -34,8 +31,8 @@ def _lease(dialect_insert: object) -> object:
     )
 
 
-_SET = Statement(_upsert(sqlite.insert), postgresql=_upsert(postgresql.insert))  # type: ignore[arg-type]
-_TAKE = Statement(_lease(sqlite.insert), postgresql=_lease(postgresql.insert))  # type: ignore[arg-type]
+_SET = per_dialect(_upsert)
+_TAKE = per_dialect(_lease)
 _GET = Statement(select(marks.c.value).where(marks.c.name == bindparam("name")))
 
 

@@ -49,7 +49,9 @@ class Api:
     key: str
     client_id: str
 
-    def call(self, method: str, path: str, *, json: Any = None, headers: dict[str, str] | None = None) -> TestResponse:
+    def call(
+        self, method: str, path: str, *, json: Any = None, headers: dict[str, str] | None = None
+    ) -> TestResponse:
         given = {"Authorization": f"Bearer {self.key}"} | (headers or {})
         return self.http.open(path, method=method, json=json, headers=given)
 

@@ -1,5 +1,13 @@
 """One module a resource.  Importing this package declares every operation."""
 
-from identity_service.api.resources import events, invites, members, quota, recoveries, sanctions, verifications
+from identity_service.api.resources import (
+    events,
+    invites,
+    members,
+    quota,
+    recoveries,
+    sanctions,
+    verifications,
+)
 
 __all__ = ["events", "invites", "members", "quota", "recoveries", "sanctions", "verifications"]

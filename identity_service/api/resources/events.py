@@ -48,8 +48,11 @@ class _Read:
 
 def _render(found: _Read) -> s.Output:
     last = found.events[-1].seq if found.events else found.after
-    return render.EventPageOut(
-        data=[render.event(told) for told in found.events], next_cursor=str(last), has_more=found.has_more
+    return render.out(
+        render.EventPageOut,
+        data=[render.event(told) for told in found.events],
+        next_cursor=str(last),
+        has_more=found.has_more,
     )
 
 

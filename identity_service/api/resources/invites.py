@@ -80,7 +80,10 @@ def issue_invite(call: Call) -> Work:
     example={"items": [{"issuer_id": "mem_01k0tf55mn9s0j7qdpmwvwrxj2a3", "channel": "link"}]},
 )
 def issue_invites(call: Call) -> Work:
-    """Issue each item as `POST /v1/invites` would; one result per item, in order. A bad item spoils only itself."""
+    """Issue each item as `POST /v1/invites` would; one result per item, in order.
+
+    A bad item spoils only its own result.
+    """
     most = call.services.policy.invites.bulk_items
     if len(call.body.items) > most:
         raise invalid("/items", "too_many", f"At most {most} items at once.")
@@ -92,9 +95,7 @@ def _issue_item(tx: Tx, call: Call, item: dict[str, Any]) -> InviteView | tuple[
         try:
             body = s.IssueInviteIn.model_validate(item)
         except ValidationError as error:
-            raise Refused(
-                "validation_failed", "The item does not fit.", errors=field_errors(error)
-            ) from None
+            raise Refused("validation_failed", "The item does not fit.", errors=field_errors(error)) from None
         wanted = _wanted(call, body)
         with tx.savepoint():
             return call.services.invites.issue(tx, wanted)
@@ -108,7 +109,9 @@ def _render_bulk(results: list[InviteView | tuple[Refused, int]]) -> s.BulkInvit
 
 def _render_item(index: int, result: InviteView | tuple[Refused, int]) -> s.BulkResultOut:
     if isinstance(result, InviteView):
-        return s.BulkResultOut.model_construct(index=index, status=201, invite=render.invite(result), problem=None)
+        return s.BulkResultOut.model_construct(
+            index=index, status=201, invite=render.invite(result), problem=None
+        )
     refused, now = result
     status, _, body = problems.of_refusal(refused, g.request_id, now)
     found = s.ProblemOut.model_construct(**json.loads(body))
@@ -129,7 +132,7 @@ def _render_item(index: int, result: InviteView | tuple[Refused, int]) -> s.Bulk
 def look_up_invite(call: Call) -> Work:
     """Tell whether a code is redeemable and what else is needed. Every code that is not looks the same.
 
-    A typing error that the check symbol shows is told as 422 with `errors[].code` `typo`, and costs no attempt.
+    A typing error that the check symbol shows is told as 422 with `errors[].code` `typo`, at no cost.
     """
     invites = call.services.invites
     try:

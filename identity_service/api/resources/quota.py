@@ -61,7 +61,10 @@ def list_quota_entries(call: Call) -> Work:
     example={"member_ids": ["mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"], "amount": 5, "reason": "spring round"},
 )
 def grant_quota(call: Call) -> Work:
-    """One result per member. The same `batch_id` again grants nothing twice. `dry_run` shows what would happen."""
+    """One result per member. The same `batch_id` again grants nothing twice.
+
+    `dry_run` shows what would happen and changes nothing.
+    """
     body: s.QuotaGrantIn = call.body
     wanted = GrantMany(
         amount=body.amount,
@@ -75,7 +78,9 @@ def grant_quota(call: Call) -> Work:
 
     def grant(tx: Tx) -> Sequence[Granted]:
         if len(grants.targets(tx, wanted)) > MAX_TARGETS:
-            raise invalid("/filter", "too_many", f"More than {MAX_TARGETS} members at once: use the command line.")
+            raise invalid(
+                "/filter", "too_many", f"More than {MAX_TARGETS} members at once: use the command line."
+            )
         return grants.preview(tx, wanted) if body.dry_run else grants.grant(tx, wanted)
 
     return Work(

@@ -37,13 +37,15 @@ from identity_service.services.verification import StartVerification
 def start_verification(call: Call) -> Work:
     """Start to verify a phone. The answer is the same whether or not the phone is known.
 
-    `registration` needs a live invite code and holds one use of it for this phone. `login` and `recovery` send
-    nothing to a phone that is no member's.
+    `registration` needs a live invite code and holds one use of it for this phone. `login` and `recovery`
+    send nothing to a phone that is no member's.
     """
     body: s.StartVerificationIn = call.body
     if (body.purpose == "registration") != (body.invite_code is not None):
         raise invalid(
-            "/invite_code", "invite_code_needed", "invite_code belongs to the purpose registration, and only there."
+            "/invite_code",
+            "invite_code_needed",
+            "invite_code belongs to the purpose registration, and only there.",
         )
     wanted = StartVerification(
         purpose=body.purpose,
@@ -103,7 +105,7 @@ def resend_verification(call: Call) -> Work:
     example={"code": "271828"},
 )
 def check_verification(call: Call) -> Work:
-    """The right code answers with a proof, good for ten minutes and one use. The right code again: the same proof."""
+    """The right code answers with a proof, good for ten minutes and one use; again, with the same proof."""
     return Work(
         lambda tx: call.services.verifications.check(tx, call.values["verification_id"], call.body.code),
         render.verification,
