@@ -1,4 +1,4 @@
-"""Forty weeks of invitations under a rule: how many bad accounts get in, and how many honest members are refused.
+"""Forty weeks of invitations under a rule: how many bad accounts get in, how many honest are refused.
 
 A rule that decides who may invite is judged by playing it against people who want to get in. The population
 lives by weeks: members who are old enough ask for invites, the rule answers, newcomers join, bad accounts
@@ -61,6 +61,8 @@ class EconomyParameters:
         Chance that an inviter of five or more banned accounts is adjudicated.
     maturity : int
         Weeks after which an unreported member counts as matured; alpha is set anew every four weeks.
+    patience : int
+        Weeks for which careful attackers keep quiet.
     limit : int
         Bad accounts at which the run is over: the network is lost.
     """
@@ -76,13 +78,14 @@ class EconomyParameters:
     ban: float = 0.2
     adjudication: float = 0.2
     maturity: int = 6
+    patience: int = 2
     limit: int = 40_000
 
     def __post_init__(self) -> None:
         for name in ("wish", "trouble", "mistake", "ban", "adjudication"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadParameter(name, getattr(self, name), "a chance lies between 0 and 1")
-        for name in ("weeks", "quota", "waiting", "honest", "attackers", "maturity", "limit"):
+        for name in ("weeks", "quota", "waiting", "honest", "attackers", "maturity", "patience", "limit"):
             if getattr(self, name) < 0:
                 raise BadParameter(name, getattr(self, name), "it cannot be negative")
 
@@ -229,7 +232,8 @@ def play(
     strategy: Strategy,
     rule: Rule,
     world: EconomyParameters | None = None,
-    **options: TrustParameters,
+    *,
+    parameters: TrustParameters | None = None,
 ) -> Outcome:
     """Play one run; the same seed gives the same run.
 
@@ -240,7 +244,7 @@ def play(
     True
     """
     chosen = world or EconomyParameters()
-    economy = Economy(np.random.default_rng(seed), strategy, chosen, **options)
+    economy = Economy(np.random.default_rng(seed), strategy, chosen, parameters=parameters)
     let_in = refused = asked = 0
     for week in range(1, chosen.weeks + 1):
         _trouble(economy, week)
@@ -282,14 +286,11 @@ def _will_trouble(economy: Economy, number: int) -> bool:
     return economy.strategy is not Strategy.WASH or number % 2 == 0
 
 
-_DORMANT_WEEKS = 6
-
-
 def _trouble(economy: Economy, week: int) -> None:
     world, rng = economy.world, economy.rng
     size = len(economy.forest)
     chance = rng.random(size)
-    patience = _DORMANT_WEEKS if economy.strategy is Strategy.CAREFUL else 0
+    patience = world.patience if economy.strategy is Strategy.CAREFUL else 0
     for index in range(size):
         if index in economy.gone:
             continue

@@ -118,7 +118,7 @@ class InviteForest:
         try:
             rows = self._ids.extend(members)
             parents = self._rows_of(inviters)
-            fresh = self._first_tellings(rows, parents, inviters)
+            fresh = self._first_tellings(rows, parents, inviters).astype(np.int32)
             depth = self._depths_of_batch(fresh)
         except BaseException:
             self._ids.truncate(before)
@@ -144,16 +144,17 @@ class InviteForest:
         >>> forest.inviter(0), forest.depth(0)
         (1, 1)
         """
-        column = np.asarray(parents, dtype=np.int64).reshape(-1)
-        forest = cls()
-        forest._ids.reserve(len(column))
-        keys: Any = np.arange(len(column)) if names is None else names
-        indexes = forest._ids.extend(keys)
-        if len(indexes) != len(column) or len(forest._ids) != len(column):
-            raise BadIdentifier(_first_repeated(keys), "twice, or more or fewer names than rows")
+        column = np.asarray(parents).reshape(-1)
+        if len(column) and column.dtype.kind not in "iu":
+            raise BadIdentifier(column[0], "a parent is an index or -1")
         outside = (column < NOBODY) | (column >= len(column))
         if outside.any():
             raise UnknownMember(int(column[np.argmax(outside)]))
+        column = column.astype(np.int32)
+        forest = cls()
+        keys: Any = np.arange(len(column)) if names is None else names
+        if len(keys) != len(column) or len(forest._ids.extend(keys)) != len(forest._ids):
+            raise BadIdentifier(_first_repeated(keys), "twice, or more or fewer names than rows")
         forest._store(column, forest._depths_of_batch(column))
         return forest
 
@@ -330,23 +331,24 @@ class InviteForest:
             raise TwoInviters(self._ids.name(int(rows[row])), before, inviters[row])
         return fresh
 
-    def _depths_of_batch(self, parents: NDArray[np.int64]) -> NDArray[np.int32]:
+    def _depths_of_batch(self, parents: NDArray[np.int32]) -> NDArray[np.int32]:
         """Depths of new members whose parents may be in the same batch, by pointer doubling (Wyllie 1979)."""
         first, size = self._count, len(parents)
-        jump = np.where(parents >= first, parents - first, NOBODY)
-        old = (parents >= 0) & (parents < first)
-        depth = (parents >= first).astype(np.int32)
+        inside = parents >= first
+        jump = np.where(inside, parents - np.int32(first), np.int32(NOBODY))
+        depth = inside.astype(np.int32)
+        old = np.flatnonzero((parents >= 0) & ~inside)
         depth[old] = self._depth[parents[old]] + 1
         for _ in range(size.bit_length() + 1):
-            moving = np.flatnonzero(jump >= 0)
-            if not len(moving):
+            if not (moving := jump >= 0).any():
                 return depth
-            target = jump[moving]
-            depth[moving] += depth[target]
-            jump[moving] = jump[target]
+            # Who has arrived jumps to a stand-in of depth 0: cheaper than picking out those who move.
+            target = np.maximum(jump, 0)
+            depth += np.where(moving, depth[target], np.int32(0))
+            jump = np.where(moving, jump[target], jump)
         raise CycleFound(self._circle(parents, int(np.argmax(jump >= 0))))
 
-    def _circle(self, parents: NDArray[np.int64], start: int) -> list[MemberKey]:
+    def _circle(self, parents: NDArray[np.int32], start: int) -> list[MemberKey]:
         first = self._count
         here = start
         for _ in range(len(parents)):  # after so many steps one is surely inside the circle
@@ -360,7 +362,7 @@ class InviteForest:
         turn = circle.index(min(circle))
         return [self._ids.name(first + place) for place in circle[turn:] + circle[:turn]]
 
-    def _store(self, parents: NDArray[np.int64], depth: NDArray[np.int32]) -> None:
+    def _store(self, parents: NDArray[np.int32], depth: NDArray[np.int32]) -> None:
         first, total = self._count, self._count + len(parents)
         if total > len(self._parent):
             self._make_room(total)
@@ -369,12 +371,12 @@ class InviteForest:
         self._first[first:total] = NOBODY
         self._next[first:total] = NOBODY
         self._count = total
-        by_parent = np.argsort(parents, kind="stable")
-        by_parent = by_parent[np.searchsorted(parents[by_parent], 0) :]  # roots have no siblings
-        if not len(by_parent):
+        child = np.argsort(parents, kind="stable").astype(np.int32)
+        child = child[np.searchsorted(parents[child], 0) :]  # roots have no siblings
+        if not len(child):
             return
-        sorted_parents = parents[by_parent]
-        child = (by_parent + first).astype(np.int32)
+        sorted_parents = parents[child]
+        child += np.int32(first)
         same = sorted_parents[1:] == sorted_parents[:-1]
         oldest = np.concatenate([[True], ~same])
         newest = np.concatenate([~same, [True]])

@@ -30,6 +30,7 @@ _MASK = (1 << 64) - 1
 _MIX = 0x9E3779B97F4A7C15
 _STIR = 0xBF58476D1CE4E5B9
 _SMALLEST_TABLE = 64
+_BLOCK = 1 << 18  # rows hashed at once: bounds the scratch memory of a bulk load
 _FIRST_ROOM = 16  # never 0: a memoryview of nothing cannot be cast
 
 
@@ -136,15 +137,19 @@ class IdIndex:
     def extend(self, names: Sequence[MemberKey] | NDArray[Any]) -> NDArray[np.int64]:
         """Add many names at once; return their indexes, equal names sharing one. O(n), vectorised."""
         column = self._column(names, adopt=True)
-        if not len(column):
-            return np.zeros(0, dtype=np.int64)
         if self._count + len(column) > LIMIT:
             raise ForestFull(LIMIT)
+        self.reserve(self._count + len(column))
+        indexes = np.empty(len(column), dtype=np.int64)
+        for start in range(0, len(column), _BLOCK):
+            indexes[start : start + _BLOCK] = self._extend_block(column[start : start + _BLOCK])
+        return indexes
+
+    def _extend_block(self, column: NDArray[Any]) -> NDArray[np.int64]:
         first = self._count
         indexes, repeated = self._claim(column)
         if repeated:
-            # Two rows of the batch bear one name: number the distinct names alone, in the order of their
-            # first rows.
+            # Two rows bear one name: number the distinct names alone, in the order of their first rows.
             self.truncate(first)
             is_first = indexes == first + np.arange(len(column))
             self._claim(column[is_first])
@@ -196,12 +201,14 @@ class IdIndex:
             longer = np.zeros(total, dtype=self._names.dtype)
             longer[: self._count] = self._names[: self._count]
             self._names = longer
-        self._rebuild(max(total, self._count))
+            self._refresh_views()
+        if 2 * total > len(self._table) * 4 // 3:
+            self._rebuild(total)
 
     def truncate(self, count: int) -> None:
         """Forget every name from `count` on (the roll-back of a refused batch). O(count)."""
         self._count = count
-        self._rebuild(count)
+        self._rebuild(len(self._table) * 2 // 3)
 
     # -- how it works --------------------------------------------------------------------------------------
 
@@ -266,8 +273,8 @@ class IdIndex:
         self._table = np.full(size, -1, dtype=np.int32)
         mask = np.uint64(size - 1)
         # In blocks: the scratch arrays of one big pass would be larger than the table itself.
-        for start in range(0, self._count, 1 << 20):
-            pending = np.arange(start, min(start + (1 << 20), self._count))
+        for start in range(0, self._count, _BLOCK):
+            pending = np.arange(start, min(start + _BLOCK, self._count))
             slots = self._hash_column(self._names[pending]) & mask
             while len(pending):
                 free = self._table[slots] < 0

@@ -3,7 +3,7 @@
 Two kinds, both random and stored only as keyed hashes:
 
 - a *typed* code goes by SMS or from mouth to mouth: 14 Crockford base-32 symbols (70 bits) and Crockford's
-  check symbol, in groups: ``7KQ4M-2XD9P-TA3HR``;
+  check symbol, in groups: ``7KQ4M-2XD9P-TA3HK``;
 - a *link* code stands in a URL: 26 symbols (130 bits) and a check symbol.
 
 The check symbol (value modulo 37, https://www.crockford.com/base32.html) finds every single wrong symbol and

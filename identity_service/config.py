@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import ipaddress
 import os
+import sys
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -151,11 +152,38 @@ def load_settings() -> Settings:
             f"{_setting_name(str(item['loc'][0]))}: {item['msg']}"
             for item in error.errors(include_input=False)
         ]
-        raise Misconfigured("; ".join(lines)) from None
+        raise Misconfigured(*lines) from None
     faults = list(_faults(settings))
     if faults:
-        raise Misconfigured("; ".join(faults))
+        raise Misconfigured(*faults)
     return settings
+
+
+def share_metrics(folder: str | Path) -> None:
+    """Let several processes add up their metrics in one folder.
+
+    prometheus_client decides where it counts when it is first imported, so this comes before any import of
+    the application or the worker.  What processes that are gone have left behind is swept away: a process id
+    comes back one day, and its file would then be read as somebody else's.
+    """
+    assert "prometheus_client" not in sys.modules, "too late: the metrics are counted in memory already"
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    for file in path.glob("*_*.db"):
+        owner = file.stem.rpartition("_")[2]
+        if owner.isdigit() and not _is_running(int(owner)):
+            file.unlink(missing_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path.resolve())
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, but alive
+        return True
+    return True
 
 
 def _setting_name(field: str) -> str:

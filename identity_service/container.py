@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 
 from identity_service.config import Settings
 from identity_service.crypto import Assertions, Hasher, Keyring, Purpose, Seal, Signer
-from identity_service.db.store import Store
+from identity_service.db.store import Store, prepare_engine
 from identity_service.policy.rules import Policy, load_policy
 from identity_service.ports import Clock, Entropy, Ids, SystemClock, SystemEntropy
 from identity_service.providers import make_providers
@@ -72,6 +73,21 @@ class Container:
     worker_state: WorkerState
     providers: Mapping[str, Provider]
     entropy: Entropy = field(repr=False)
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Return an engine for a process that serves no HTTP: the command line, the worker.
+
+    A database that cannot be reached is told within ten seconds, where an operator is waiting.
+    """
+    if settings.is_sqlite:
+        options: dict[str, Any] = {"connect_args": {"timeout": 15, "check_same_thread": False}}
+    else:
+        options = {"pool_size": 5, "max_overflow": 10, "pool_timeout": 10, "pool_recycle": 1800}
+        options["connect_args"] = {"connect_timeout": 10}
+    engine = create_engine(settings.store_url, **options)
+    prepare_engine(engine, synchronous=settings.sqlite_synchronous)
+    return engine
 
 
 def build(
@@ -140,7 +156,6 @@ def build(
         members=members,
         credentials=credentials,
         assertions=assertions,
-        journal=journal,
     )
     recoveries = Recoveries(
         policy=policy,

@@ -25,12 +25,14 @@ import os
 import secrets
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from itsdangerous import BadData, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
@@ -41,6 +43,7 @@ from identity_service.errors import Misconfigured
 from identity_service.ports import SECOND, Instant, rfc3339
 
 T = TypeVar("T")
+log = structlog.get_logger("crypto")
 
 MIN_SECRET_BYTES: Final = 32
 MAX_LIVE_KEYS: Final = 2
@@ -150,6 +153,8 @@ class Keyring:
             return cls(parse_keys(path.read_text()), path)
         except OSError as error:
             raise Misconfigured(f"IDENTITY_KEYRING: {source} cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise Misconfigured(f"IDENTITY_KEYRING: {source} is not a keyring") from None
 
     def _set(self, keys: tuple[Key, ...]) -> None:
         self._keys = keys
@@ -179,9 +184,14 @@ class Keyring:
         with self._lock:
             self._looked = time.monotonic()
             stamp = self._file_stamp()
-            if stamp is not None and stamp != self._stamp:
+            if stamp is None or stamp == self._stamp:
+                return
+            self._stamp = stamp
+            try:
                 self._set(parse_keys(self._path.read_text()))
-                self._stamp = stamp
+            except (Misconfigured, OSError, UnicodeDecodeError) as error:
+                # A slip of the hand must not stop what runs: go on with the keys that we have.
+                log.warning("keyring_unusable", error=type(error).__name__)
 
     @property
     def path(self) -> Path | None:
@@ -249,6 +259,11 @@ class Hasher:
 
     def current(self, label: str, text: str) -> bytes:
         return _mac(self._keyring.current(self._purpose), label, text.encode())
+
+    def many(self, label: str, texts: Iterable[str]) -> tuple[str, list[bytes]]:
+        """Return the current key's id and the hash of each text under it."""
+        key = self._keyring.current(self._purpose)
+        return key.id, [_mac(key, label, text.encode()) for text in texts]
 
     def live(self, label: str, text: str) -> tuple[bytes, bytes]:
         """Return the hash under each of the (at most two) live keys: twice the same outside a rotation."""
@@ -347,6 +362,8 @@ class Signer:
 
 
 ASSERTION_SECONDS: Final = 600
+# RFC 9864 renames the algorithm to Ed25519; verifiers in the field read EdDSA, and so does our contract.
+warnings.filterwarnings("ignore", message="EdDSA is deprecated", module="joserfc")
 
 
 class Assertions:

@@ -68,7 +68,11 @@ class Unavailable(Exception):
 
 
 class Misconfigured(Exception):
-    """The settings are unsafe or make no sense; says which setting to change."""
+    """The settings are unsafe or make no sense; each of `faults` says which setting to change."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
 
 
 @dataclass(frozen=True, kw_only=True)

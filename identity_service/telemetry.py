@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -46,15 +45,8 @@ def configure_logging(level: str) -> None:
     )
 
 
-def share_metrics(folder: str) -> None:
-    """Let several processes add up their metrics in one folder; call before the first metric is touched."""
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-
-
 def exposition() -> bytes:
-    """Return the metrics of this process, or of all where they share a folder."""
+    """Return the metrics of this process, or of all where they share a folder (`config.share_metrics`)."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest()
     registry = CollectorRegistry()

@@ -107,6 +107,7 @@ def sybilrank(size: int, edges: Edges, seeds: NDArray[np.int64]) -> Floats:
     degree = np.maximum(np.bincount(sources, minlength=size), 1)
     trust: Floats = np.zeros(size)
     trust[seeds] = size / max(len(seeds), 1)
-    for _ in range(math.ceil(math.log2(max(size, 2)))):
-        trust = np.bincount(targets, weights=(trust / degree)[sources], minlength=size).astype(np.float64)
+    for _ in range(2 * math.ceil(math.log2(max(size, 2)))):
+        flow = np.bincount(targets, weights=(trust / degree)[sources], minlength=size)
+        trust = (trust + flow) / 2
     return np.asarray(trust / degree)

@@ -177,10 +177,15 @@ class _Sweep:
         self.weighted = np.zeros(size, dtype=bool) if self.edges else None
         if self.weighted is not None:
             self.weighted[list(self.edges)] = True
-        self.places: NDArray[np.int32] | None = None
-        if any(span.scalar and span.stop - span.start > 1 for span in self.levels.spans):
-            self.places = np.empty(size, dtype=np.int32)
-            self.places[self.levels.order] = np.arange(size, dtype=np.int32)
+        # Only the places of members in narrow levels are ever written or read: the rest stays untouched
+        # memory.
+        self.places = np.empty(size, dtype=np.int32)
+        self.is_narrow = np.zeros(size, dtype=bool)
+        for span in self.levels.spans:
+            if span.scalar:
+                members = self.levels.order[span.start : span.stop]
+                self.places[members] = np.arange(span.start, span.stop, dtype=np.int32)
+                self.is_narrow[members] = True
 
     # -- up ------------------------------------------------------------------------------------------------
 
@@ -237,10 +242,8 @@ class _Sweep:
 
     def _piece(self, here: NDArray[np.intp], begin: int) -> Piece:
         above = self.parents[here]
-        places = np.full(len(here), -1, dtype=np.int64)
-        if self.places is not None:
-            # Parents in this piece are called by their place in it; all others are -1.
-            places = np.where(above >= 0, self.places[above] - begin, -1)
+        # Parents in this piece are called by their place in it; all others are -1.
+        places = np.where((above >= 0) & self.is_narrow[above], self.places[above] - begin, -1)
         clamped = () if self.clamped is None else np.flatnonzero(self.clamped[here]).tolist()
         marked = () if self.weighted is None else np.flatnonzero(self.weighted[here]).tolist()
         return Piece(

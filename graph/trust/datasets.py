@@ -1,8 +1,9 @@
 """Outside data in two shapes: who rated whom, and labelled trees.
 
-**Ratings**: CSV lines ``source,target,rating,time`` with or without a header; names are text, ratings are
-numbers (negative is bad), times are seconds since 1970 and need not be sorted. This is how the Bitcoin
-trust networks are published (Kumar et al., "Edge weight prediction in weighted signed networks", 2016).
+**Ratings**: CSV lines ``source,target,rating,time`` with or without a header (of these names); names are
+text, ratings are numbers (negative is bad), times are seconds since 1970 and need not be sorted. This is
+how the Bitcoin trust networks are published (Kumar et al., "Edge weight prediction in weighted signed
+networks", 2016).
 
 **Labelled tree**: CSV with a header that has ``member``, ``inviter`` (empty for seeds) and ``bad`` (0 or
 1), and may have ``reports`` (distinct inviter branches that reported), ``banned``, ``verified`` and
@@ -87,7 +88,7 @@ def read_ratings(lines: Iterable[str]) -> list[Rating]:
     """
     ratings: list[Rating] = []
     for number, row in enumerate(csv.reader(lines), start=1):
-        if not row or (number == 1 and not _is_number(row[-1])):
+        if not row or (number == 1 and _is_header(row)):
             continue
         ratings.append(_rating(number, row))
     return sorted(ratings, key=lambda rating: rating.time)
@@ -104,6 +105,10 @@ def _rating(number: int, row: Sequence[str]) -> Rating:
     if not _is_number(value) or not _is_number(time):
         raise BadTable(number, "rating and time are finite numbers")
     return Rating(source=source, target=target, value=float(value), time=float(time))
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    return row[0].strip().lower() in {"source", "from"} or row[-1].strip().lower() == "time"
 
 
 def _is_number(text: str) -> bool:

@@ -42,6 +42,16 @@ RATINGS_PARAMETERS = TrustParameters(a=0.05, b=0.5, r=0.05, s=0.2)
 POSITIVE_CAP = 0.25
 """Most that positive ratings may add: friends are cheap."""
 
+AT_JOIN = (
+    "two-layer",
+    "one-layer",
+    "one-layer, own left out",
+    "own + inviter",
+    "branch ratio",
+    "ancestor decay",
+)
+"""The methods that are judged at the moment of joining; the first three state probabilities."""
+
 _COLD = 10
 """How many of the earliest members count as trusted seeds for the baselines that need some."""
 
@@ -133,7 +143,7 @@ def rating_evidence(negative: int, positive: int, policy: EvidencePolicy) -> flo
     Examples
     --------
     >>> rating_evidence(1, 9, EvidencePolicy()), rating_evidence(9, 0, EvidencePolicy())
-    (-0.45, -2.0999999999999996)
+    (-0.44999999999999996, -2.0999999999999996)
     """
     return policy.report * min(int(negative), policy.report_branches) + min(
         POSITIVE_CAP, POSITIVE_CAP * int(positive)
@@ -175,7 +185,20 @@ def evaluate_at_join(
     Bad is whose later ratings sum up to less than zero. Edges that are not known yet have weight 0, ratings
     of the same moment are not looked at, and members who are never rated later are left out.
     """
-    chosen = parameters or RATINGS_PARAMETERS
+    judged = scores_at_join(rated, parameters or RATINGS_PARAMETERS)
+    later = _later_sums(rated)
+    members = [index for index in judged if index in later]
+    bad = np.array([later[index] < 0 for index in members], dtype=bool)
+    columns = np.array([judged[index] for index in members]).reshape(-1, len(AT_JOIN))
+    judgements = [
+        _Judgement(method=name, score=columns[:, place], is_log_odds=place < 3)
+        for place, name in enumerate(AT_JOIN)
+    ]
+    return _table("at the moment of joining", bad, judgements, seed)
+
+
+def scores_at_join(rated: RatedForest, chosen: TrustParameters) -> dict[int, tuple[float, ...]]:
+    """Return, by index, what each method of `AT_JOIN` says of each invited member when it joins."""
     one_layer = TrustParameters(a=chosen.a, b=chosen.b, r=0.0, s=0.0)
     forest, ledger = rated.forest, _RatingLedger(rated.forest)
     for index in rated.joined:
@@ -200,23 +223,7 @@ def evaluate_at_join(
                 branches.report(index)
             for follower in followers:
                 follower.renew(index)
-    later = _later_sums(rated)
-    members = [index for index in judged if index in later]
-    bad = np.array([later[index] < 0 for index in members], dtype=bool)
-    columns = np.array([judged[index] for index in members]).reshape(-1, 6)
-    names = (
-        "two-layer",
-        "one-layer",
-        "one-layer, own left out",
-        "own + inviter",
-        "branch ratio",
-        "ancestor decay",
-    )
-    judgements = [
-        _Judgement(method=name, score=columns[:, place], is_log_odds=place < 3)
-        for place, name in enumerate(names)
-    ]
-    return _table("at the moment of joining", bad, judgements, seed)
+    return judged
 
 
 def _at_join(followers: Sequence[TrustFollower], branches: _Branches, index: int) -> tuple[float, ...]:
@@ -259,29 +266,38 @@ def evaluate_rater_split(
         raise BadParameter("splits", splits, "at least one is needed")
     rng = np.random.default_rng(seed)
     pooled = [_one_split(rated, parameters or RATINGS_PARAMETERS, rng) for _ in range(splits)]
-    bad = np.concatenate([part[0] for part in pooled])
-    silent = np.concatenate([part[1] for part in pooled])
+    bad = np.concatenate([part.bad for part in pooled])
+    silent = np.concatenate([part.silent for part in pooled])
+    groups = np.concatenate([part.members for part in pooled])
     judgements = [
         _Judgement(
             method=first.method,
-            score=np.concatenate([part[2][place].score for part in pooled]),
+            score=np.concatenate([part.judgements[place].score for part in pooled]),
             is_log_odds=first.is_log_odds,
         )
-        for place, first in enumerate(pooled[0][2])
+        for place, first in enumerate(pooled[0].judgements)
     ]
     few = [
         _Judgement(method=one.method, score=one.score[silent], is_log_odds=one.is_log_odds)
         for one in judgements
     ]
     return [
-        _table("rater split, has inviter", bad, judgements, seed),
-        _table("rater split, no own evidence", bad[silent], few, seed),
+        _table("rater split, has inviter", bad, judgements, seed, groups),
+        _table("rater split, no own evidence", bad[silent], few, seed, groups[silent]),
     ]
 
 
-def _one_split(
-    rated: RatedForest, parameters: TrustParameters, rng: np.random.Generator
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[_Judgement]]:
+@dataclass(frozen=True, kw_only=True)
+class _Split:
+    """One random half of the raters: who was judged, how they turned out, and who had no evidence."""
+
+    members: NDArray[np.int64]
+    bad: NDArray[np.bool_]
+    silent: NDArray[np.bool_]
+    judgements: list[_Judgement]
+
+
+def _one_split(rated: RatedForest, parameters: TrustParameters, rng: np.random.Generator) -> _Split:
     forest = rated.forest
     size = len(forest)
     is_known = rng.random(size) < 0.5
@@ -303,7 +319,12 @@ def _one_split(
         _Judgement(method=one.method, score=one.score[judged], is_log_odds=one.is_log_odds)
         for one in judgements
     ]
-    return truth[judged] < 0, (negative + positive == 0)[judged], chosen
+    return _Split(
+        members=np.flatnonzero(judged),
+        bad=truth[judged] < 0,
+        silent=(negative + positive == 0)[judged],
+        judgements=chosen,
+    )
 
 
 # -- labelled trees ----------------------------------------------------------------------------------------
@@ -349,7 +370,13 @@ def _judgements(
     ]
 
 
-def _table(title: str, bad: NDArray[np.bool_], judgements: Iterable[_Judgement], seed: int) -> Evaluation:
+def _table(
+    title: str,
+    bad: NDArray[np.bool_],
+    judgements: Iterable[_Judgement],
+    seed: int,
+    groups: NDArray[np.int64] | None = None,
+) -> Evaluation:
     rate = float(bad.mean()) if len(bad) else float("nan")
     methods = [
         quality(
@@ -357,6 +384,7 @@ def _table(title: str, bad: NDArray[np.bool_], judgements: Iterable[_Judgement],
             bad,
             one.score,
             probability_bad=1 / (1 + np.exp(np.clip(one.score, -500, 500))) if one.is_log_odds else None,
+            groups=groups,
             seed=seed,
         )
         for one in judgements

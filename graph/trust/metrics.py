@@ -65,6 +65,7 @@ def quality(
     score: Floats,
     *,
     probability_bad: Floats | None = None,
+    groups: NDArray[np.int64] | None = None,
     replicates: int = 400,
     seed: int = 0,
 ) -> Quality:
@@ -79,8 +80,10 @@ def quality(
         Higher is more honest; only the order counts.
     probability_bad : NDArray[float64], shape (n,), optional
         For the Brier score.
+    groups : NDArray[int64], shape (n,), optional
+        Rows of one group are drawn together, as when one member stands in several rows.
     replicates : int
-        Bootstrap replicates (members are drawn with replacement; Efron 1979).
+        Bootstrap replicates (groups are drawn with replacement; Efron 1979).
     seed : int
         The same seed draws the same members for every method, so that methods can be compared.
 
@@ -95,10 +98,12 @@ def quality(
     size = len(bad)
     ranking, rng = _Ranking(bad, score), np.random.default_rng(seed)
     losses = None if probability_bad is None else (probability_bad - bad) ** 2
+    names, member = (np.arange(size),) * 2 if groups is None else np.unique(groups, return_inverse=True)
     drawn: list[tuple[float, float, float]] = []
     for _ in range(replicates if size else 0):
-        weights = np.bincount(rng.integers(0, size, size), minlength=size).astype(float)
-        mean_loss = float("nan") if losses is None else float(weights @ losses / size)
+        counts = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
+        weights = counts[member].astype(float)
+        mean_loss = float("nan") if losses is None else float(weights @ losses / weights.sum())
         drawn.append((*ranking.measures(weights), mean_loss))
     auc, precision = ranking.measures(np.ones(size)) if size else (float("nan"), float("nan"))
     columns = np.array(drawn).reshape(-1, 3)
@@ -106,7 +111,7 @@ def quality(
         method=method,
         auc=_interval(auc, columns[:, 0]),
         average_precision=_interval(precision, columns[:, 1]),
-        brier=None if losses is None else _interval(float(losses.mean()), columns[:, 2]),
+        brier=None if losses is None or not size else _interval(float(losses.mean()), columns[:, 2]),
     )
 
 

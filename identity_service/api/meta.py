@@ -91,7 +91,7 @@ def inbox() -> Response:
     if unknown:
         raise Refused("query_parameter_unknown", "`to` and `limit` are known here.")
     limit = request.args.get("limit", "100")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= 1000):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= 1000):
         raise Refused("query_parameter_invalid", "limit is 1 to 1000.")
     found = provider.messages(to=request.args.get("to"), limit=int(limit))
     return Response(json.dumps({"data": found}), mimetype=_JSON)

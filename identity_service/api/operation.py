@@ -8,7 +8,6 @@ claims the idempotency key in it, runs the use case, renders, stores the answer 
 from __future__ import annotations
 
 import functools
-import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,18 +17,21 @@ from typing import Any, Final
 
 from flask import Flask, Request, Response, current_app, g, request
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import MethodNotAllowed
 
 from identity_service.api import problems, strict_json
 from identity_service.api.schemas import Input, Output, Query
 from identity_service.container import Container
 from identity_service.db.store import Tx
-from identity_service.errors import Actor, FieldError, Refused
+from identity_service.errors import Actor, FieldError, Refused, not_found
 from identity_service.services.clients import Principal, Scope
 from identity_service.services.idempotency import Answer, Claim
 
 JSON: Final = "application/json"
 _KEY_SECONDS: Final = 0.5
 """How long a found API key is believed without asking again: a revoked one is refused within a second."""
+_ID: Final = re.compile(r"[a-z]{3}_[0-9a-z]{1,36}", re.ASCII)
+_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,39}", re.ASCII)
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}", re.ASCII)
 EXTENSION: Final = "identity"
 
@@ -136,6 +138,30 @@ def install(app: Flask, services: Container) -> None:
             methods=[declared.method],
             provide_automatic_options=False,
         )
+    _close_siblings(app)
+
+
+def _close_siblings(app: Flask) -> None:
+    """Keep `GET /v1/invites/lookup` from being read as the invite whose id is `lookup`."""
+    fixed: dict[str, set[str]] = {}
+    for declared in OPERATIONS.values():
+        if "{" not in declared.path:
+            fixed.setdefault(declared.path, set()).add(declared.method)
+    for declared in OPERATIONS.values():
+        shape = re.compile(re.sub(r"{\w+}", "[^/]+", declared.path))
+        for path, methods in fixed.items():
+            if "{" in declared.path and shape.fullmatch(path) and declared.method not in methods:
+                app.add_url_rule(
+                    path,
+                    f"{path}#{declared.method}",
+                    functools.partial(_refuse_method, sorted(methods)),
+                    methods=[declared.method],
+                    provide_automatic_options=False,
+                )
+
+
+def _refuse_method(allowed: list[str]) -> Response:
+    raise MethodNotAllowed(valid_methods=allowed)
 
 
 # -- carrying one out ------------------------------------------------------------------------------------
@@ -147,6 +173,8 @@ def _dispatch(declared: Operation, services: Container, keys: KeyRing, **values:
     body_bytes, body = _read_body(declared)
     if not principal.may(declared.scope):
         raise Refused("scope_missing", f"This needs the scope {declared.scope}.", scope=declared.scope.value)
+    if not all(_ID.fullmatch(value) for value in values.values()):
+        raise not_found("thing")  # what no id looks like is not asked of a store that may not even hold it
     actor = Actor(
         kind="client", name=principal.client, client_id=principal.client_id, request_id=g.request_id
     )
@@ -236,11 +264,17 @@ def _validate(model: type[BaseModel], data: Any) -> BaseModel:
 
 def field_errors(error: ValidationError) -> list[FieldError]:
     """Turn pydantic's findings into pointers; what was sent is never echoed."""
-    found = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
-        path = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in item["loc"])
-        found.append(FieldError(pointer=path[:200], code=item["type"], detail=item["msg"]))
-    return found[:50]
+    return [
+        FieldError(pointer=_pointer(item["loc"]), code=item["type"], detail=item["msg"])
+        for item in error.errors(include_url=False, include_input=False, include_context=False)[:50]
+    ]
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """Return a JSON pointer.  A key that cannot be a field's name is `?`: it may be a phone or a code."""
+    return "".join(
+        f"/{part}" if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "/?" for part in location
+    )
 
 
 def _read_query(declared: Operation) -> Any:
@@ -265,8 +299,8 @@ def _read_query(declared: Operation) -> Any:
 
 
 def _unknown_parameter(name: str) -> Refused:
-    shown = name[:40] if name.isascii() and name.isprintable() else "?"
-    return Refused("query_parameter_unknown", f"There is no query parameter {json.dumps(shown)} here.")
+    shown = f" {name}" if _FIELD_NAME.fullmatch(name) else " of such a name"
+    return Refused("query_parameter_unknown", f"There is no query parameter{shown} here.")
 
 
 class KeyRing:

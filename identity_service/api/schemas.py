@@ -20,7 +20,10 @@ _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Z
 def _instant(value: object) -> Instant:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         raise ValueError("an RFC 3339 time with its zone is needed")
-    moment = datetime.fromisoformat(value.upper())
+    try:
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:  # Python's own message would repeat what was sent
+        raise ValueError("there is no such time") from None
     if not 1970 <= moment.year <= 9000:
         raise ValueError("the year is out of range")
     return instant_of(moment)
@@ -38,7 +41,10 @@ def _span(value: object) -> Instant:
 
 def _ip(value: str) -> str:
     """Return what counts as one address: an IPv4 address, or the /64 that one household has of IPv6."""
-    address = ipaddress.ip_address(value)
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:  # Python's own message would repeat what was sent
+        raise ValueError("an IPv4 or IPv6 address is needed") from None
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
@@ -52,6 +58,14 @@ def _printable(value: str) -> str:
     return value
 
 
+def _digits(value: object) -> object:
+    # From a query all is text, of which pydantic would also read " 5", "1_0" and "5.0" as numbers.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("a whole number in digits is needed")
+    return value
+
+
+DIGITS: Final = BeforeValidator(_digits)
 Time = Annotated[
     int,
     BeforeValidator(_instant),
@@ -78,6 +92,8 @@ PhoneIn = Annotated[
         max_length=40,
         description="E.164: `+` and ASCII digits.",
         examples=["+14155550123"],
+        # Told, not enforced here: `sms.numbers` says what is wrong with a number, with codes of its own.
+        json_schema_extra={"pattern": r"^\+[1-9][0-9]{6,14}$"},
     ),
 ]
 InviteCodeIn = Annotated[
@@ -86,7 +102,7 @@ InviteCodeIn = Annotated[
         min_length=1,
         max_length=64,
         description="As people type it: any case, dashes or blanks, O for 0, I and L for 1.",
-        examples=["7KQ4M-2XD9P-TA3HR"],
+        examples=["7KQ4M-2XD9P-TA3HK"],
     ),
 ]
 ProofIn = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -135,7 +151,7 @@ class Output(BaseModel):
 
 
 class PageQuery(Query):
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    limit: Annotated[int, Field(ge=1, le=200), DIGITS] = 50
     cursor: Annotated[str | None, Field(max_length=200)] = None
 
 
@@ -376,7 +392,7 @@ class MemberLookupIn(Input):
 
 
 class SubtreeQuery(PageQuery):
-    max_depth: Annotated[int | None, Field(ge=1, le=100_000)] = None
+    max_depth: Annotated[int, Field(ge=1, le=100_000), DIGITS] | None = None
 
 
 class TreeSummaryOut(Output):
@@ -511,7 +527,7 @@ class StandingOut(Output):
 class EventsQuery(Query):
     after: Annotated[str | None, Field(max_length=80)] = None
     types: Annotated[str | None, Field(max_length=500, description="Comma-separated.")] = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    limit: Annotated[int, Field(ge=1, le=500), DIGITS] = 100
 
 
 class EventOut(Output):

@@ -37,6 +37,19 @@ def version(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def is_behind(engine: Engine) -> bool:
+    """Whether this release needs migrations that the database has not had.
+
+    A database that a newer release has migrated is not behind: migrations suit the running release, so that
+    processes of both may serve while one replaces the other.
+    """
+    at = version(engine)
+    if at is None:
+        return True
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return at in known and at != newest()
+
+
 def upgrade(engine: Engine) -> str:
     """Migrate to the newest version; two that start at once take turns.  Returns the revision."""
     with engine.connect() as connection:

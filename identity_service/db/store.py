@@ -20,8 +20,9 @@ from sqlalchemy import BindParameter, Engine, Table, bindparam, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Connection, Dialect
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.elements import ClauseElement
 
 from identity_service.errors import Actor, Refused, Unavailable
@@ -88,11 +89,21 @@ class Tx:
         actor: who acts in it.
     """
 
-    __slots__ = ("_dialect", "actor", "connection", "cursor", "now")
+    __slots__ = ("_connection", "_dialect", "_engine", "_raw", "actor", "cursor", "now")
 
-    def __init__(self, connection: Connection, dialect: Dialect, now: Instant, actor: Actor) -> None:
-        self.connection, self._dialect, self.now, self.actor = connection, dialect, now, actor
-        self.cursor: Any = connection.connection.cursor()
+    def __init__(
+        self, engine: Engine, raw: PoolProxiedConnection, dialect: Dialect, now: Instant, actor: Actor
+    ) -> None:
+        self._engine, self._raw, self._dialect, self.now, self.actor = engine, raw, dialect, now, actor
+        self._connection: Connection | None = None
+        self.cursor: Any = raw.cursor()
+
+    @property
+    def connection(self) -> Connection:
+        """SQLAlchemy's face of the same connection, made only where a query is put together for one call."""
+        if self._connection is None:
+            self._connection = Connection(self._engine, connection=self._raw)
+        return self._connection
 
     @property
     def dialect(self) -> str:
@@ -157,31 +168,39 @@ class Store:
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.engine, self.clock = engine, clock
+        self.is_sqlite = engine.dialect.name == "sqlite"
         # Statements give their values by name on both stores.
         self._dialect = pysqlite.dialect(paramstyle="named") if self.is_sqlite else engine.dialect
 
-    @property
-    def is_sqlite(self) -> bool:
-        return self.engine.dialect.name == "sqlite"
+    def durability(self) -> str:
+        """Return how lasting an answered commit is, in the store's own words."""
+        if self.is_sqlite:
+            with self.engine.connect() as connection:
+                level = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+                mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+            return f"synchronous={['OFF', 'NORMAL', 'FULL', 'EXTRA'][level]} journal_mode={mode}"
+        with self.engine.connect() as connection:
+            names = ("fsync", "synchronous_commit")
+            levels = {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names}
+        return " ".join(f"{name}={level}" for name, level in levels.items())
 
     @contextmanager
     def read(self, actor: Actor) -> Iterator[Tx]:
         """A consistent read; never commits."""
-        with self._connection() as connection:
-            begin(connection, "BEGIN")
+        with self._checkout() as raw:
+            self._begin(raw, "BEGIN")
             try:
-                yield Tx(connection, self._dialect, self.clock.now(), actor)
+                yield Tx(self.engine, raw, self._dialect, self.clock.now(), actor)
             finally:
-                connection.connection.rollback()
+                raw.rollback()
 
     @contextmanager
     def write(self, actor: Actor) -> Iterator[Tx]:
         """One transaction.  Commits at the end, and also when a `Refused` that keeps its effect is raised."""
-        with self._connection() as connection:
-            begin(connection, "BEGIN IMMEDIATE")
-            raw = connection.connection
+        with self._checkout() as raw:
+            self._begin(raw, "BEGIN IMMEDIATE")
             try:
-                yield Tx(connection, self._dialect, self.clock.now(), actor)
+                yield Tx(self.engine, raw, self._dialect, self.clock.now(), actor)
             except Refused as refusal:
                 if refusal.keeps_effect:
                     raw.commit()
@@ -192,6 +211,11 @@ class Store:
                 raw.rollback()
                 raise
             raw.commit()
+
+    def _begin(self, raw: PoolProxiedConnection, how: str) -> None:
+        """Begin on SQLite, where the driver must not guess; psycopg begins with the first statement."""
+        if self.is_sqlite:
+            raw.cursor().execute(how)
 
     def transact(self, actor: Actor, use_case: Callable[[Tx], T]) -> T:
         """Run a use case in one transaction, again from the start where the store asked for it.
@@ -213,39 +237,17 @@ class Store:
             return read(tx)
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _checkout(self) -> Iterator[PoolProxiedConnection]:
         try:
-            with self.engine.connect() as connection:
-                yield connection
+            raw = self.engine.raw_connection()
+            try:
+                yield raw
+            finally:
+                raw.close()
         except (OperationalError, PoolTimeout, sqlite3.OperationalError, psycopg.OperationalError) as error:
             if isinstance(error, psycopg.Error) and error.sqlstate in _REPEATABLE_SQLSTATES:
                 raise
             raise Unavailable(f"the store cannot be reached or is busy ({type(error).__name__})") from error
-
-
-def begin(connection: Connection, how: str) -> None:
-    """Begin on SQLite, where the driver must not guess; psycopg begins by itself with the first statement."""
-    if connection.dialect.name == "sqlite":
-        connection.connection.cursor().execute(how)
-
-
-def constraint_of(error: BaseException) -> str | None:
-    """Return the name of the constraint that an integrity error broke, or None.
-
-    PostgreSQL gives the name; SQLite gives the columns of a unique index, from which the naming convention
-    of `tables.py` makes the name, and the name itself for a CHECK.
-    """
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        error = error.orig
-    if isinstance(error, psycopg.errors.IntegrityError):
-        return error.diag.constraint_name
-    if isinstance(error, sqlite3.IntegrityError):
-        what, _, names = str(error).partition(" constraint failed: ")
-        if what == "UNIQUE":
-            columns = [name.rpartition(".") for name in names.split(", ")]
-            return "uq_" + "_".join([columns[0][0], *(column for _, _, column in columns)])
-        return names or None
-    return None
 
 
 def prepare_engine(engine: Engine, *, synchronous: str = "FULL") -> None:

@@ -165,3 +165,5 @@ def load_policy(path: str) -> Policy:
         return parse_policy(Path(path).read_text(), path)
     except OSError as error:
         raise Misconfigured(f"IDENTITY_POLICY_FILE: {path} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise Misconfigured(f"IDENTITY_POLICY_FILE: {path} is not text") from None

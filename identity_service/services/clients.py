@@ -64,7 +64,13 @@ _REVOKE_KEY = Statement(
 )
 _REVOKE_ALL = Statement(update(api_keys).where(*_live).values(revoked_at=_now))
 _END_KEY = Statement(
-    update(api_keys).where(api_keys.c.id == bindparam("key")).values(expires_at=bindparam("end"))
+    update(api_keys)
+    .where(
+        api_keys.c.id == bindparam("key"),
+        # An overlap shortens a key's life and never makes it longer.
+        or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > bindparam("end_", type_=BigInteger)),
+    )
+    .values(expires_at=bindparam("end_", type_=BigInteger))
 )
 _FIND = Statement(
     select(
@@ -147,8 +153,19 @@ class Clients:
         tx.run(_ADD_CLIENT, id=client_id, name=name, created_at=tx.now)
         return self._new_key(tx, client_id, name, scopes, expires_at)
 
-    def rotate(self, tx: Tx, name: str, *, overlap: Instant, expires_at: Instant | None = None) -> NewKey:
-        """Make a new key with the same scopes; the old one lives on for `overlap`.  Two are live at most.
+    def rotate(
+        self,
+        tx: Tx,
+        name: str,
+        *,
+        overlap: Instant,
+        expires_at: Instant | None = None,
+        scopes: tuple[str, ...] | None = None,
+    ) -> NewKey:
+        """Make a new key; the old one lives on for `overlap` at most.  Two are live at most.
+
+        Parameters:
+            scopes: of the new key; without them it has those of the newest live one.
 
         Raises:
             Refused: `not_found`, `too_many_keys`.
@@ -157,11 +174,12 @@ class Clients:
         live = tx.all(_LIVE, client=client.id, now_=tx.now)
         if len(live) >= LIVE_KEYS:
             raise Refused("too_many_keys", "Two keys are live; revoke one, or wait until one has expired.")
-        if not live:
+        if not live and scopes is None:
             raise Refused("not_found", "This client has no live key whose scopes a new one could take over.")
         for row in live:
-            tx.run(_END_KEY, key=row.id, end=tx.now + overlap)
-        return self._new_key(tx, client.id, client.name, tuple(live[-1].scopes.split()), expires_at)
+            tx.run(_END_KEY, key=row.id, end_=tx.now + overlap)
+        wanted = tuple(live[-1].scopes.split()) if scopes is None else parse_scopes(scopes)
+        return self._new_key(tx, client.id, client.name, wanted, expires_at)
 
     def _new_key(
         self, tx: Tx, client_id: str, name: str, scopes: tuple[str, ...], expires_at: Instant | None

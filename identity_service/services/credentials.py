@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 from typing import Any, Final
 
@@ -13,9 +14,11 @@ from identity_service.db.tables import devices, recovery_codes
 from identity_service.policy.rules import Policy
 from identity_service.ports import Entropy, Ids
 
+_FORGIVEN: Final = str.maketrans("oil", "011", "- ")
 _HASH_BYTES: Final = 16
-_SYMBOLS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_CODE_SYMBOLS: Final = 16  # 80 bits: no budget is needed against guessing, and none can be burnt
+_CODE_BYTES: Final = 10  # 80 bits: no budget is needed against guessing, and none can be burnt
+# RFC 4648's base 32 in Crockford's symbols, which hold no letter that looks like a digit.
+_CROCKFORD: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")
 
 
 def _keep(insert: Any) -> Any:
@@ -56,21 +59,20 @@ class Credentials:
     def new_recovery_codes(self, tx: Tx, member_id: str) -> tuple[str, ...]:
         """Make a fresh set, which replaces any older one; the only time that it is seen."""
         codes = tuple(self._draw() for _ in range(self._policy.recovery.codes))
-        rows = [self._hasher.rows(f"recovery.{member_id}", _plain(code))[0] for code in codes]
+        key_id, hashes = self._hasher.many(f"recovery.{member_id}", [_plain(code) for code in codes])
         tx.run(
             _KEEP,
             member_id=member_id,
-            hashes=b"".join(digest[:_HASH_BYTES] for _, digest in rows),
-            key_id=rows[0][0],
+            hashes=b"".join(digest[:_HASH_BYTES] for digest in hashes),
+            key_id=key_id,
             used_mask=0,
             created_at=tx.now,
         )
         return codes
 
     def _draw(self) -> str:
-        number = self._entropy.below(32**_CODE_SYMBOLS)
-        text = "".join(_SYMBOLS[number >> 5 * n & 31] for n in range(_CODE_SYMBOLS))
-        return "-".join(text[n : n + 4] for n in range(0, _CODE_SYMBOLS, 4))
+        text = base64.b32encode(self._entropy.token(_CODE_BYTES)).translate(_CROCKFORD).decode()
+        return f"{text[:4]}-{text[4:8]}-{text[8:12]}-{text[12:]}"
 
     def use_recovery_code(self, tx: Tx, member_id: str, code: str) -> bool:
         """Use a code up; False where it is none of this member's, or was used."""
@@ -106,5 +108,4 @@ class Credentials:
 
 def _plain(code: str) -> str:
     """Forgive case, dashes, blanks, and the letters that look like digits."""
-    bare = "".join(symbol for symbol in code.lower() if symbol not in "- ")
-    return bare.translate(str.maketrans("oil", "011"))
+    return code.lower().translate(_FORGIVEN)

@@ -73,17 +73,18 @@ def _used(spare: object) -> dict[str, object]:
     }
 
 
-_USE_HELD = Statement(update(invites).where(*_open).values(_used(invites.c.held - 1)))
+# `held` may be none: another verification of this phone failed and let the hold go that both shared.
+_USE_HELD = Statement(update(invites).where(*_open, invites.c.held > 0).values(_used(invites.c.held - 1)))
 _USE_FREE = Statement(
     update(invites)
     .where(*_open, invites.c.uses + invites.c.held - _n < invites.c.max_uses)
     .values(_used(invites.c.held - _n))
 )
+_INVITE_OF = Statement(
+    select(holds.c.invite_id).where(holds.c.id == bindparam("hold"), holds.c.state == "held")
+)
 _RELEASE = Statement(
-    update(holds)
-    .where(holds.c.id == bindparam("hold"), holds.c.state == "held")
-    .values(state="released")
-    .returning(holds.c.invite_id)
+    update(holds).where(holds.c.id == bindparam("hold"), holds.c.state == "held").values(state="released")
 )
 _LET_GO = Statement(
     update(invites).where(invites.c.id == _invite, invites.c.held >= _n).values(held=invites.c.held - _n)
@@ -151,9 +152,11 @@ class Holds:
 
     def release(self, tx: Tx, hold_id: str) -> None:
         """Let a held use go; nothing where it is used or gone already."""
-        row = tx.one(_RELEASE, hold=hold_id)
-        if row is not None:
-            tx.run(_LET_GO, invite=row.invite_id, n=1)
+        row = tx.one(_INVITE_OF, hold=hold_id)
+        if row is None:
+            return
+        tx.run(_LOCK, invite=row.invite_id)  # the invite before its holds, as everywhere: no deadlock
+        tx.run(_LET_GO, invite=row.invite_id, n=tx.run(_RELEASE, hold=hold_id))
 
     def release_all(self, tx: Tx, invite_id: str) -> None:
         """End every hold of an invite that is over."""

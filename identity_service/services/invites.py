@@ -85,8 +85,10 @@ _by_code = (
         members.c.state.label("issuer_state"),
         members.c.invites_frozen.label("issuer_frozen"),
         members.c.generation.label("issuer_generation"),
+        campaigns.c.name.label("campaign"),
     )
     .select_from(invites)
+    .outerjoin(campaigns, campaigns.c.id == invites.c.campaign_id)
     .outerjoin(members, members.c.id == invites.c.issuer_id)
 )
 _BY_CODE = Statement(

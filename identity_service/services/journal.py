@@ -175,17 +175,19 @@ class Journal:
         )
         if types:
             query = query.where(journal.c.type.in_(types))
-        return [
-            Event(
-                id=row.id,
-                seq=row.event_seq,
-                type=row.type,
-                at=row.at,
-                subject_id=row.subject_id,
-                data=json.loads(row.data),
-            )
-            for row in tx.select(query)
-        ]
+        return [_event(row) for row in tx.select(query)]
+
+    def newest_events(self, tx: Tx, *, types: tuple[str, ...], limit: int) -> list[Event]:
+        """Return the last public rows that are numbered, oldest first."""
+        query = (
+            select(*_ROW)
+            .where(journal.c.event_seq.is_not(None))
+            .order_by(journal.c.event_seq.desc())
+            .limit(limit)
+        )
+        if types:
+            query = query.where(journal.c.type.in_(types))
+        return [_event(row) for row in reversed(tx.select(query))]
 
     def seq_of(self, tx: Tx, event_id: str) -> int | None:
         """Return an event's number, or None where there is no such numbered event."""
@@ -219,6 +221,17 @@ class Journal:
                     )
                 seq = row.seq
         return seq, None
+
+
+def _event(row: Any) -> Event:
+    return Event(
+        id=row.id,
+        seq=row.event_seq,
+        type=row.type,
+        at=row.at,
+        subject_id=row.subject_id,
+        data=json.loads(row.data),
+    )
 
 
 def link(before: bytes, row: Any, seq: int, event_seq: int | None) -> bytes:

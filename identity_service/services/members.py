@@ -7,13 +7,14 @@ here answer about one member, a page of them, or a walk along the tree.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, case, func, literal, select, update
 
 from identity_service.db.store import Statement, Tx, insert_if_new
-from identity_service.db.tables import campaigns, members, phones
+from identity_service.db.tables import campaigns, invites, members, phones
 from identity_service.errors import Refused, invalid, not_found
 from identity_service.policy.inviting import Decision
 from identity_service.policy.rules import Policy
@@ -77,6 +78,33 @@ _EXISTS = Statement(
     select(members.c.id, members.c.inviter_id, members.c.generation).where(members.c.id == bindparam("id"))
 )
 _CHILDREN = Statement(select(func.count().label("n")).where(members.c.inviter_id == bindparam("id")))
+_NODES = Statement(
+    select(
+        members.c.id,
+        members.c.inviter_id,
+        members.c.invite_id,
+        campaigns.c.name.label("campaign"),
+        members.c.generation,
+        members.c.state,
+        members.c.country,
+        members.c.level,
+        members.c.joined_at,
+    )
+    .select_from(members)
+    .outerjoin(campaigns, campaigns.c.id == members.c.campaign_id)
+    .where(members.c.id > bindparam("after"))
+    .order_by(members.c.id)
+    .limit(bindparam("limit"))
+)
+_joined = (
+    select(func.count()).where(members.c.invite_id == invites.c.id).correlate(invites).scalar_subquery()
+)
+_MISCOUNTED = Statement(
+    select(invites.c.id, invites.c.uses, _joined.label("joined"))
+    .where(invites.c.uses != _joined)
+    .order_by(invites.c.id)
+    .limit(bindparam("limit"))
+)
 _SEEN = Statement(
     update(members).where(members.c.id == bindparam("id_")).values(last_seen_at=bindparam("seen"))
 )
@@ -92,6 +120,7 @@ class NewMember:
     inviter_id: str | None = None
     invite_id: str | None = None
     campaign_id: str | None = None
+    campaign: str | None = None
     external_id: str | None = None
     locale: str | None = None
 
@@ -154,8 +183,8 @@ class Members:
 
     # -- making -----------------------------------------------------------------------------------------
 
-    def add(self, tx: Tx, new: NewMember) -> str:
-        """Make a member; the store's unique constraints decide every race.
+    def add(self, tx: Tx, new: NewMember) -> MemberView:
+        """Make a member and tell it; the store's unique constraints decide every race.
 
         Raises:
             Refused: `phone_taken`, `external_id_taken`.
@@ -182,7 +211,19 @@ class Members:
             if new.phone is not None and self.holder_of(tx, new.phone.id) is not None:
                 raise Refused("phone_taken", "This phone is a member's already.")
             raise Refused("external_id_taken", "This external_id is a member's already.")
-        return member_id
+        self._journal.tell(
+            tx,
+            "member.joined",
+            member_id,
+            {
+                "member_id": member_id,
+                "inviter_id": new.inviter_id,
+                "invite_id": new.invite_id,
+                "campaign": new.campaign,
+                "generation": new.generation,
+            },
+        )
+        return _fresh_view(member_id, new, tx.now)
 
     def create_seed(self, tx: Tx, number: Number, external_id: str | None) -> MemberView:
         """Make a root member on an operator's word: verified, generation 0, no allowance of its own.
@@ -192,20 +233,7 @@ class Members:
         """
         phone = self._phones.of(tx, number)
         seed = NewMember(phone=phone, level=self._policy.members.first_level, external_id=external_id)
-        member_id = self.add(tx, seed)
-        self._journal.tell(
-            tx,
-            "member.joined",
-            member_id,
-            {
-                "member_id": member_id,
-                "inviter_id": None,
-                "invite_id": None,
-                "campaign": None,
-                "generation": 0,
-            },
-        )
-        return self.get(tx, member_id)
+        return self.add(tx, seed)
 
     def holder_of(self, tx: Tx, phone_id: str) -> str | None:
         """Return the member who holds a phone, or None."""
@@ -245,6 +273,7 @@ class Members:
         external_id: str | None = None,
         state: str | None = None,
         inviter_id: str | None = None,
+        invite_id: str | None = None,
     ) -> Page[MemberView]:
         query = _VIEW
         if external_id is not None:
@@ -253,7 +282,14 @@ class Members:
             query = query.where(members.c.state == state)
         if inviter_id is not None:
             query = query.where(members.c.inviter_id == inviter_id)
+        if invite_id is not None:
+            query = query.where(members.c.invite_id == invite_id)
         return self._page(tx, query, paging)
+
+    def with_external_ids(self, tx: Tx, external_ids: Sequence[str]) -> dict[str, str]:
+        """Return the member ids behind some (a few hundred) external ids; unknown ones are missing."""
+        query = select(members.c.external_id, members.c.id).where(members.c.external_id.in_(external_ids))
+        return {row.external_id: row.id for row in tx.select(query)}
 
     def invitees(self, tx: Tx, member_id: str, paging: Paging) -> Page[MemberView]:
         self._known(tx, member_id)
@@ -331,6 +367,20 @@ class Members:
             erased=int(row.erased),
         )
 
+    def nodes(self, tx: Tx, batch: int = 10_000) -> Iterator[Any]:
+        """Walk over every member's place in the tree, in batches, oldest first: nothing of phones or names.
+
+        Yields rows of id, inviter_id, invite_id, campaign, generation, state, country, level, joined_at.
+        """
+        after = ""
+        while rows := tx.all(_NODES, after=after, limit=batch):
+            yield from rows
+            after = rows[-1].id
+
+    def miscounted_invites(self, tx: Tx, limit: int = 100) -> list[Any]:
+        """Return invites (id, uses, joined) whose uses are not as many as the members who joined by them."""
+        return tx.all(_MISCOUNTED, limit=limit)
+
     # -- the right to invite ------------------------------------------------------------------------------
 
     def eligibility(self, tx: Tx, member_id: str) -> tuple[Decision, int]:
@@ -339,6 +389,28 @@ class Members:
         if row is None:
             raise not_found("member")
         return self._invites.decide(row), self._quota.balance(tx, member_id).available
+
+
+def _fresh_view(member_id: str, new: NewMember, now: Instant) -> MemberView:
+    phone = new.phone
+    return MemberView(
+        id=member_id,
+        external_id=new.external_id,
+        state="active",
+        inviter_id=new.inviter_id,
+        invite_id=new.invite_id,
+        campaign=new.campaign,
+        generation=new.generation,
+        joined_at=now,
+        country=None if phone is None else phone.country,
+        masked=None if phone is None else phone.masked,
+        phone_country=None if phone is None else phone.country,
+        phone_kind=None if phone is None else phone.kind,
+        phone_verified_at=None if phone is None else now,
+        trust_log_odds=None,
+        level=new.level,
+        available=0,
+    )
 
 
 def _below(member_id: str, max_depth: int | None) -> Any:

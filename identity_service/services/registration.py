@@ -15,7 +15,6 @@ from identity_service.services import budgets
 from identity_service.services.credentials import Credentials
 from identity_service.services.holds import Holds
 from identity_service.services.invites import Invites, refuse_code
-from identity_service.services.journal import Journal
 from identity_service.services.members import Members, MemberView, NewMember
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.verification import Verifications
@@ -55,12 +54,10 @@ class Registrations:
         members: Members,
         credentials: Credentials,
         assertions: Assertions,
-        journal: Journal,
     ) -> None:
         self._policy, self._ids, self._phones = policy, ids, phones
         self._invites, self._holds, self._verifications = invites, holds, verifications
         self._members, self._credentials, self._assertions = members, credentials, assertions
-        self._journal = journal
 
     def register(self, tx: Tx, wanted: Register) -> Registered:
         """Make the member.
@@ -77,7 +74,7 @@ class Registrations:
         else:
             assert wanted.number is not None
             invite, phone = self._by_sms_code(tx, code, wanted.number)
-        member_id = self._members.add(
+        member = self._members.add(
             tx,
             NewMember(
                 phone=phone,
@@ -86,28 +83,16 @@ class Registrations:
                 inviter_id=invite.issuer_id,
                 invite_id=invite.id,
                 campaign_id=invite.campaign_id,
+                campaign=invite.campaign,
                 external_id=wanted.external_id,
                 locale=wanted.locale,
             ),
         )
         budgets.clear_cooldowns(tx, phone.id)
-        codes = self._credentials.new_recovery_codes(tx, member_id)
-        device_token = self._credentials.new_device(tx, member_id, wanted.device_id)
-        member = self._members.get(tx, member_id)
-        self._journal.tell(
-            tx,
-            "member.joined",
-            member_id,
-            {
-                "member_id": member_id,
-                "inviter_id": invite.issuer_id,
-                "invite_id": invite.id,
-                "campaign": member.campaign,
-                "generation": member.generation,
-            },
-        )
+        codes = self._credentials.new_recovery_codes(tx, member.id)
+        device_token = self._credentials.new_device(tx, member.id, wanted.device_id)
         assertion = self._assertions.issue(
-            member_id=member_id,
+            member_id=member.id,
             audience=tx.actor.client_id or tx.actor.name,
             purpose="registration",
             jti=self._ids.new("reg"),

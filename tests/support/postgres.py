@@ -70,8 +70,13 @@ def start_for_run(config: "pytest.Config") -> Server:
     return server
 
 
-def start() -> Server:
+def start(*, durable: bool = False) -> Server:
     """Give a server: that of `TEST_DATABASE_URL` when set, else a throw-away one.
+
+    Parameters
+    ----------
+    durable
+        Whether a throw-away one syncs its commits: slower, and what a benchmark must measure.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def start() -> Server:
     programs = find_programs()
     for _ in range(3):
         with suppress(PortTaken):
-            server = run_throwaway(programs.directory)
+            server = run_throwaway(programs.directory, durable=durable)
             return Server(
                 url=server.url.render_as_string(hide_password=False),
                 description=programs.description,

@@ -38,6 +38,9 @@ SETTINGS = {
     "jit": "off",
 }
 
+# What a benchmark asks for instead: commits that survive a power cut, as in production.
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "wal_level": "replica"}
+
 # PostgreSQL itself does not notice that the test run died, so a shell stands between: its standard
 # input is a pipe that only this process holds open, and end of file on it, which the kernel
 # delivers however this process ends, takes the server down and the data away.
@@ -113,7 +116,7 @@ class ThrowawayServer:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def run_throwaway(programs: Path) -> ThrowawayServer:
+def run_throwaway(programs: Path, *, durable: bool = False) -> ThrowawayServer:
     """Make a server of the `initdb` and `postgres` in the directory `programs`; it answers on return.
 
     Raises
@@ -130,7 +133,7 @@ def run_throwaway(programs: Path) -> ThrowawayServer:
         password = secrets.token_urlsafe(24)
         _initialise(binaries, directory, account, password)
         with tempfile.TemporaryFile() as log:
-            return _launch(binaries, directory, account, password, log)
+            return _launch(binaries, directory, account, password, log, durable=durable)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -198,10 +201,11 @@ def _initialise(binaries: Path, directory: Path, account: _Account, password: st
 
 
 def _launch(
-    binaries: Path, directory: Path, account: _Account, password: str, log: IO[bytes]
+    binaries: Path, directory: Path, account: _Account, password: str, log: IO[bytes], *, durable: bool
 ) -> ThrowawayServer:
     port = _free_port()
-    settings = [f"--{name}={value}" for name, value in (SETTINGS | {"port": str(port)}).items()]
+    chosen = SETTINGS | DURABLE if durable else SETTINGS
+    settings = [f"--{name}={value}" for name, value in (chosen | {"port": str(port)}).items()]
     command = [str(binaries / "postgres"), "-D", str(directory / "data"), *settings]
     guard = subprocess.Popen(
         ["/bin/sh", "-c", GUARD, "guard", str(directory), *command],

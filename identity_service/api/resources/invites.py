@@ -127,7 +127,7 @@ def _render_item(index: int, result: InviteView | tuple[Refused, int]) -> s.Bulk
     body=s.LookupInviteIn,
     answers={200: s.InviteLookupOut},
     refusals=("invite_not_redeemable", "miss_budget_spent"),
-    example={"code": "7KQ4M-2XD9P-TA3HR"},
+    example={"code": "7KQ4M-2XD9P-TA3HK"},
 )
 def look_up_invite(call: Call) -> Work:
     """Tell whether a code is redeemable and what else is needed. Every code that is not looks the same.

@@ -31,7 +31,7 @@ _PROOF = ("proof_invalid", "proof_expired", "proof_consumed")
         "phone_taken",
         "external_id_taken",
     ),
-    example={"invite_code": "7KQ4M-2XD9P-TA3HR", "phone": "+14155550123", "external_id": "user-4711"},
+    example={"invite_code": "7KQ4M-2XD9P-TA3HK", "phone": "+14155550123", "external_id": "user-4711"},
     links={"member": ("get_member", {"member_id": "$response.body#/member/id"})},
 )
 def register(call: Call) -> Work:

@@ -28,7 +28,7 @@ from identity_service.services.verification import StartVerification
         "ip_budget_spent",
         "proof_of_work_required",
     ),
-    example={"purpose": "registration", "phone": "+14155550123", "invite_code": "7KQ4M-2XD9P-TA3HR"},
+    example={"purpose": "registration", "phone": "+14155550123", "invite_code": "7KQ4M-2XD9P-TA3HK"},
     links={
         "get": ("get_verification", {"verification_id": "$response.body#/id"}),
         "check": ("check_verification", {"verification_id": "$response.body#/id"}),

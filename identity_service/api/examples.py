@@ -1,0 +1,273 @@
+"""One example of each answer, for the description and the docs.  A test holds them against the models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from identity_service.api import problems, render
+from identity_service.api import schemas as s
+
+REQUEST_ID: Final = "req_5f0c2a9e7d41b86033aa91ce"
+_MEMBER: Final = "mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"
+_INVITER: Final = "mem_01k0sq81va7d3kx0c9t2m5hw4yzn"
+_INVITE: Final = "inv_01k0te9q6bxv2m4d8s1c7hwj0kyp"
+_CODE: Final = "NNN59-H3QXJE-ZWPX7-P683B7-65K3T"
+_PROOF: Final = "eyJ2IjoidmVyXzAxazB0ZjU1bW4iLCJwIjoicmVnaXN0cmF0aW9uIn0.aSGmEA.Zq3x0bX1rWm8"
+_ASSERTION: Final = "eyJhbGciOiJFZERTQSIsImtpZCI6ImExIiwidHlwIjoiYXQrand0In0.eyJzdWIiOiJtZW1fMDFrMHRmIn0.c2ln"
+
+_INVITE_OUT: Final[Mapping[str, Any]] = {
+    "id": _INVITE,
+    "state": "open",
+    "issuer_id": _INVITER,
+    "campaign": None,
+    "channel": "link",
+    "phone": None,
+    "max_uses": 1,
+    "uses": 0,
+    "expires_at": "2026-12-22T12:00:00.000Z",
+    "created_at": "2026-11-22T12:00:00.000Z",
+    "opened_at": None,
+    "locale": "ru",
+    "note": "for Ann",
+    "delivery": {"state": "none", "reason": None, "updated_at": None},
+}
+_SENT_INVITE: Final[Mapping[str, Any]] = _INVITE_OUT | {
+    "channel": "sms",
+    "phone": "+7*********67",
+    "delivery": {"state": "delivered", "reason": None, "updated_at": "2026-11-22T12:00:04.210Z"},
+}
+_VERIFICATION: Final[Mapping[str, Any]] = {
+    "id": "ver_01k0tf2w3h8r5ydm0q9x7c6bz4jk",
+    "purpose": "registration",
+    "phone": {"masked": "+7*********67", "country": "RU"},
+    "state": "pending",
+    "channel": "sms",
+    "code_length": 6,
+    "expires_at": "2026-11-22T12:10:00.000Z",
+    "attempts_left": 5,
+    "next": {
+        "resend_at": "2026-11-22T12:00:30.000Z",
+        "channel": "sms",
+        "check_at": "2026-11-22T12:00:00.000Z",
+    },
+}
+_MEMBER_OUT: Final[Mapping[str, Any]] = {
+    "id": _MEMBER,
+    "external_id": "user-4711",
+    "state": "active",
+    "inviter_id": _INVITER,
+    "invite_id": _INVITE,
+    "campaign": None,
+    "generation": 3,
+    "joined_at": "2026-11-22T12:01:12.500Z",
+    "country": "RU",
+    "phone": {
+        "masked": "+7*********67",
+        "country": "RU",
+        "type": "mobile",
+        "verified_at": "2026-11-22T12:01:12.500Z",
+    },
+    "trust": {"score": 0.62, "level": "new"},
+    "quota": {"available": 0},
+}
+_RECOVERY: Final[Mapping[str, Any]] = {
+    "id": "rec_01k0tg7n2c5v8x1m4q6w9y3b0dhk",
+    "member_id": _MEMBER,
+    "state": "held",
+    "reason": "dormant",
+    "requires": ["recovery_code_or_wait"],
+    "created_at": "2026-11-22T12:00:00.000Z",
+    "release_at": "2026-11-25T12:00:00.000Z",
+    "granted_at": None,
+}
+_GRANTED: Final[Mapping[str, Any]] = _RECOVERY | {
+    "state": "granted",
+    "requires": [],
+    "granted_at": "2026-11-22T12:05:00.000Z",
+    "assertion": _ASSERTION,
+}
+_SANCTION: Final[Mapping[str, Any]] = {
+    "id": "san_01k0th4m6p8s0v2x4z6b8d0f2h4k",
+    "member_id": _MEMBER,
+    "action": "freeze_invites",
+    "scope": "member",
+    "reason_code": "spam",
+    "explanation": "Ten strangers reported your invites.",
+    "state": "in_force",
+    "created_at": "2026-11-22T12:00:00.000Z",
+    "expires_at": "2026-12-22T12:00:00.000Z",
+    "lifted_at": None,
+    "lift_explanation": None,
+}
+_ENTRY: Final[Mapping[str, Any]] = {
+    "id": "qle_01k0tj3n5q7s9v1x3z5b7d9f1h3m",
+    "kind": "grant",
+    "amount": 5,
+    "invite_id": None,
+    "batch_id": "spring-2027",
+    "actor": "anna",
+    "reason": "spring round",
+    "created_at": "2026-11-22T12:00:00.000Z",
+    "expires_at": None,
+}
+_EVENT: Final[Mapping[str, Any]] = {
+    "id": "evt_01k0tf55mq2w4e6r8t0y1s3d5g7h",
+    "seq": 42,
+    "type": "member.joined",
+    "occurred_at": "2026-11-22T12:01:12.500Z",
+    "subject_id": _MEMBER,
+    "data": {
+        "member_id": _MEMBER,
+        "inviter_id": _INVITER,
+        "invite_id": _INVITE,
+        "campaign": None,
+        "generation": 3,
+    },
+}
+
+
+def _page(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {"data": [item], "next_cursor": None, "has_more": False}
+
+
+def problem(code: str, **members: Any) -> dict[str, Any]:
+    """Return an example of the problem document of a stable code."""
+    kind = problems.KINDS[code]
+    return {
+        "type": f"{problems.TYPE_BASE}{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": f"{kind.title}.",
+        "code": code,
+        "request_id": REQUEST_ID,
+    } | members
+
+
+_OF_MODEL: Final[Mapping[type[BaseModel], Mapping[str, Any]]] = {
+    s.InviteOut: _INVITE_OUT,
+    s.InviteLookupOut: {"redeemable": True, "channel": "link", "phone_required": False},
+    s.BulkInvitesOut: {
+        "data": [
+            {"index": 0, "status": 201, "invite": _INVITE_OUT | {"code": _CODE}},
+            {"index": 1, "status": 409, "problem": problem("quota_exhausted")},
+        ]
+    },
+    s.VerificationOut: _VERIFICATION,
+    s.MemberOut: _MEMBER_OUT,
+    s.RegisteredOut: {
+        "member": _MEMBER_OUT,
+        "assertion": _ASSERTION,
+        "device_token": "dvt_n2x7q4m8w1c5",
+        "recovery_codes": ["k7q4-m2xd-9pta-3hrv", "w8c1-z5bn-0yjg-6tdm"],
+    },
+    s.LoggedInOut: {"member": _MEMBER_OUT, "assertion": _ASSERTION, "device_token": "dvt_n2x7q4m8w1c5"},
+    s.RecoveryOut: _RECOVERY,
+    s.TreeSummaryOut: {
+        "invitees": 3,
+        "descendants": 41,
+        "depth": 5,
+        "states": {"active": 39, "suspended": 1, "banned": 1, "erased": 0},
+    },
+    s.EligibilityOut: {
+        "allowed": False,
+        "available": 0,
+        "policy_version": "2026-11-1",
+        "rules": [
+            {"rule": "available", "value": 0, "threshold": 1, "passed": False, "earliest_at": None},
+            {"rule": "state", "value": "active", "threshold": "active", "passed": True, "earliest_at": None},
+        ],
+        "next_grant_at": None,
+    },
+    s.QuotaOut: {"available": 4, "granted": 5, "spent": 2, "refunded": 1, "expired": 0},
+    s.QuotaGrantsOut: {
+        "batch_id": "spring-2027",
+        "dry_run": False,
+        "data": [{"member_id": _MEMBER, "result": "granted", "amount": 5, "available": 5, "code": None}],
+    },
+    s.SignalOut: {"id": "sig_01k0tk2m4p6r8t0w2y4a6c8e0g2j", "duplicate": False},
+    s.SanctionOut: _SANCTION,
+    s.SanctionPreviewOut: {
+        "dry_run": True,
+        "member_id": _MEMBER,
+        "state_now": "active",
+        "state_after": "active",
+        "invites_frozen_after": True,
+        "open_invites_stopped": 2,
+    },
+    s.StandingOut: {"member_id": _MEMBER, "state": "active", "sanctions": [_SANCTION]},
+    render.InvitePageOut: _page(_INVITE_OUT),
+    render.MemberPageOut: _page(_MEMBER_OUT),
+    render.QuotaEntryPageOut: _page(_ENTRY),
+    render.SanctionPageOut: _page(_SANCTION),
+    render.EventPageOut: {"data": [_EVENT], "next_cursor": "42", "has_more": False},
+}
+# Where one call's answer says more, or other things, than its model's example.
+_OF_OPERATION: Final[Mapping[tuple[str, int], Mapping[str, Any]]] = {
+    ("issue_invite", 201): _INVITE_OUT
+    | {"code": _CODE, "link": f"https://id.example.org/i/{_CODE.replace('-', '')}"},
+    ("resend_invite", 200): _SENT_INVITE,
+    ("revoke_invite", 200): _INVITE_OUT | {"state": "revoked"},
+    ("check_verification", 200): _VERIFICATION
+    | {
+        "state": "approved",
+        "attempts_left": 0,
+        "next": {"resend_at": None, "channel": None, "check_at": None},
+        "proof": _PROOF,
+    },
+    ("give_recovery_code", 200): _GRANTED,
+    ("veto_recovery", 200): _RECOVERY | {"state": "vetoed", "requires": []},
+    ("list_subtree", 200): _page(_MEMBER_OUT | {"depth": 1}),
+    ("lift_sanction", 200): _SANCTION
+    | {
+        "state": "lifted",
+        "lifted_at": "2026-11-23T09:30:00.000Z",
+        "lift_explanation": "The reports were false.",
+    },
+}
+# What a problem document says beyond its fixed members.
+_OF_PROBLEM: Final[Mapping[str, Mapping[str, Any]]] = {
+    "validation_failed": {
+        "errors": [
+            {"pointer": "/max_uses", "code": "greater_than_equal", "detail": "Input should be at least 1"}
+        ]
+    },
+    "phone_invalid": {
+        "errors": [
+            {
+                "pointer": "/phone",
+                "code": "phone_malformed",
+                "detail": "a phone number is '+' and 7 to 15 ASCII digits",
+            }
+        ]
+    },
+    "invite_not_redeemable": {
+        "errors": [
+            {
+                "pointer": "/invite_code",
+                "code": "typo",
+                "detail": "The check symbol does not fit: a symbol was mistyped or two were swapped.",
+            }
+        ]
+    },
+    "code_incorrect": {"attempts_left": 3},
+    "scope_missing": {"scope": "invites:write"},
+    "verification_over": {"state": "expired"},
+    "recovery_over": {"state": "vetoed"},
+}
+
+
+def of_answer(operation: str, status: int, model: type[BaseModel]) -> Mapping[str, Any]:
+    """Return an example of what a call answers.
+
+    Raises:
+        KeyError: there is none yet; every answer has one.
+    """
+    own = _OF_OPERATION.get((operation, status))
+    return _OF_MODEL[model] if own is None else own
+
+
+def of_problem(code: str) -> dict[str, Any]:
+    return problem(code, **_OF_PROBLEM.get(code, {}))

@@ -1,0 +1,144 @@
+"""Settings: what production refuses, and that each refusal names what to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from identity_service.config import Settings, load_settings
+from identity_service.crypto import Keyring, dump_keys, fresh_keys
+from identity_service.errors import Misconfigured
+
+SAFE = {
+    "IDENTITY_ENV": "production",
+    "IDENTITY_DATABASE_URL": "postgresql://identity@db/identity",
+    "IDENTITY_KEYRING": "/run/secrets/keyring.json",
+    "IDENTITY_PUBLIC_URL": "https://id.example.org",
+    "IDENTITY_SMS_ROUTE": "twilio",
+    "TWILIO_ACCOUNT_SID": "AC00000000000000000000000000000000",
+    "TWILIO_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+    "TWILIO_MESSAGING_SERVICE_SID": "MG00000000000000000000000000000000",
+}
+
+
+@pytest.fixture(autouse=True)
+def _only_what_a_test_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("IDENTITY_", "TWILIO_"))]:
+        monkeypatch.delenv(name)
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_safe_settings_start_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    _set(monkeypatch, SAFE)
+    settings = load_settings()
+    assert settings.production
+    assert settings.store_url == "postgresql+psycopg://identity@db/identity"
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"IDENTITY_SMS_ROUTE": "inbox"}, "IDENTITY_SMS_ROUTE"),
+        ({"IDENTITY_SMS_ROUTE": "twilio,inbox"}, "IDENTITY_SMS_ROUTE"),
+        ({"IDENTITY_SMS_ROUTE": "null"}, "IDENTITY_SMS_ROUTE"),
+        ({"IDENTITY_SMS_ROUTE": ""}, "IDENTITY_SMS_ROUTE"),
+        ({"IDENTITY_SMS_ROUTE": "carrier-pigeon"}, "carrier-pigeon"),
+        ({"IDENTITY_KEYRING": ""}, "IDENTITY_KEYRING"),
+        ({"IDENTITY_DEBUG": "true"}, "IDENTITY_DEBUG"),
+        ({"IDENTITY_PUBLIC_URL": "http://id.example.org"}, "IDENTITY_PUBLIC_URL"),
+        ({"IDENTITY_PUBLIC_URL": "id.example.org"}, "IDENTITY_PUBLIC_URL"),
+        ({"IDENTITY_JOIN_URL": "javascript:alert(1)"}, "IDENTITY_JOIN_URL"),
+        ({"IDENTITY_DATABASE_URL": ""}, "IDENTITY_DATABASE_URL"),
+        (
+            {
+                "IDENTITY_DATABASE_URL": "sqlite:////srv/identity.sqlite3",
+                "IDENTITY_SQLITE_SYNCHRONOUS": "NORMAL",
+            },
+            "IDENTITY_SQLITE_SYNCHRONOUS",
+        ),
+        ({"IDENTITY_SQLITE_SYNCHRONOUS": "OFF"}, "IDENTITY_SQLITE_SYNCHRONOUS"),
+        ({"TWILIO_AUTH_TOKEN": ""}, "TWILIO_AUTH_TOKEN"),
+        ({"TWILIO_ACCOUNT_SID": ""}, "TWILIO_ACCOUNT_SID"),
+        ({"TWILIO_MESSAGING_SERVICE_SID": ""}, "TWILIO_MESSAGING_SERVICE_SID"),
+        ({"IDENTITY_TRUSTED_PROXIES": "10.0.0.0/8,nonsense"}, "IDENTITY_TRUSTED_PROXIES"),
+        ({"IDENTITY_ENV": "prod"}, "IDENTITY_ENV"),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else None,
+)
+def test_production_refuses_an_unsafe_setting_and_names_it(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, str], names: str
+) -> None:
+    _set(monkeypatch, SAFE | change)
+    with pytest.raises(Misconfigured, match=names):
+        load_settings()
+
+
+def test_every_fault_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDENTITY_ENV", "production")
+    with pytest.raises(Misconfigured) as caught:
+        load_settings()
+    for name in ("SMS_ROUTE", "KEYRING", "PUBLIC_URL", "DATABASE_URL"):
+        assert f"IDENTITY_{name}" in str(caught.value)
+
+
+def test_a_secret_never_stands_in_a_refusal_or_in_the_settings_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    token, keys = SAFE["TWILIO_AUTH_TOKEN"], dump_keys(fresh_keys(0))
+    _set(monkeypatch, SAFE | {"IDENTITY_KEYRING": keys, "IDENTITY_PUBLIC_URL": "http://x"})
+    with pytest.raises(Misconfigured) as caught:
+        load_settings()
+    assert token not in str(caught.value)
+    monkeypatch.setenv("IDENTITY_PUBLIC_URL", "https://x")
+    shown = repr(load_settings())
+    assert token not in shown
+    assert keys[40:90] not in shown
+
+
+@pytest.mark.parametrize("secret", ["c2hvcnQ=", "QUFB" * 11])
+def test_a_short_or_default_secret_is_refused_wherever_it_is_loaded(tmp_path: Path, secret: str) -> None:
+    document = dump_keys(fresh_keys(0))
+    first = document.index('"secret": "') + len('"secret": "')
+    path = tmp_path / "keyring.json"
+    path.write_text(document[:first] + secret + document[document.index('"', first) :])
+    with pytest.raises(Misconfigured, match="IDENTITY_KEYRING"):
+        Keyring.load(str(path))
+
+
+def test_development_needs_no_setting_at_all() -> None:
+    settings = load_settings()
+    assert not settings.production
+    assert settings.is_sqlite
+    assert settings.store_url.endswith("/var/identity.sqlite3")
+    assert settings.providers == ("inbox",)
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgres://u@h/d", "postgresql+psycopg://u@h/d"),
+        ("postgresql://u:p@h:5433/d", "postgresql+psycopg://u:p@h:5433/d"),
+        ("postgresql+psycopg2://u@h/d", "postgresql+psycopg://u@h/d"),
+    ],
+)
+def test_any_spelling_of_postgresql_uses_the_one_driver(url: str, driver: str) -> None:
+    assert Settings(database_url=url).store_url == driver
+
+
+@pytest.mark.parametrize("url", ["mysql://u@h/d", "nonsense"])
+def test_another_database_is_refused_by_name(url: str) -> None:
+    with pytest.raises(Misconfigured, match="IDENTITY_DATABASE_URL"):
+        _ = Settings(database_url=url).store_url
+
+
+def test_an_empty_or_unknown_route_is_refused_in_development_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for route in ("", ",", "smoke-signals"):
+        monkeypatch.setenv("IDENTITY_SMS_ROUTE", route)
+        with pytest.raises(Misconfigured, match="IDENTITY_SMS_ROUTE"):
+            load_settings()

@@ -1,0 +1,141 @@
+"""The policy file, the rules over frozen facts, and the arithmetic of budgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from identity_service.errors import Misconfigured
+from identity_service.policy.budgets import Limit, Rate, cooldown_after
+from identity_service.policy.inviting import InviterFacts, may_invite, may_still_vouch
+from identity_service.policy.rules import default_text, load_policy, parse_policy, span
+from identity_service.ports import DAY, HOUR, MINUTE, SECOND
+
+
+def test_the_default_policy_holds_what_is_decided() -> None:
+    policy = load_policy("")
+    assert (policy.verification.code_digits, policy.verification.recovery_code_digits) == (6, 8)
+    assert policy.verification.life <= 10 * MINUTE
+    assert policy.verification.checks_a_code == 5
+    assert policy.guess_rate.limits == (Limit(times=10, window=DAY), Limit(times=30, window=7 * DAY))
+    assert policy.guess_rate.trickle == Limit(times=1, window=6 * HOUR)
+    assert policy.send_rate.limits == (Limit(times=5, window=DAY),)
+    assert (policy.recovery.dormant_after, policy.recovery.hold) == (90 * DAY, 72 * HOUR)
+    assert policy.invites.sms_proves_for == 72 * HOUR
+    assert policy.invites.hold == 30 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ('version = "2026-11-1"', "", "version"),
+        ("code_digits = 6", "code_digits = 4", "verification.code_digits"),
+        ('life = "10m"', 'life = "11m"', "verification.life"),
+        ('proof_life = "10m"', 'proof_life = "1h"', "verification.proof_life"),
+        ("checks_a_code = 5", "checks_a_code = 0", "verification.checks_a_code"),
+        ('hold = "30m"', 'hold = "30 minutes"', "invites.hold"),
+        ('hold = "30m"', "hold = 30", "invites.hold"),
+        ('hold = "30m"', 'hold = "0m"', "invites.hold"),
+        ('limits = [[5, "24h"]]', "limits = []", "sends.limits"),
+        ('limits = [[5, "24h"]]', 'limits = [[0, "24h"]]', "sends.limits"),
+        ('limits = [[5, "24h"]]', 'limits = [["5", "24h"]]', "sends.limits"),
+        ("bulk_items = 100", "bulk_items = 100\nbulk_itmes = 5", "invites.bulk_itmes"),
+        ("campaign_max_uses = 100000", "campaign_max_uses = 100001", "invites.campaign_max_uses"),
+        ("[members]", "[member]", "member"),
+        ("[misses]", "[misses", "not TOML"),
+    ],
+)
+def test_a_wrong_policy_is_refused_with_the_rule_that_is_wrong(old: str, new: str, names: str) -> None:
+    text = default_text()
+    assert old in text
+    with pytest.raises(Misconfigured, match=names) as caught:
+        parse_policy(text.replace(old, new, 1), "mine.toml")
+    assert "mine.toml" in str(caught.value)
+
+
+def test_a_policy_file_that_cannot_be_read_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="IDENTITY_POLICY_FILE"):
+        load_policy(str(tmp_path / "none.toml"))
+
+
+def test_a_policy_file_that_is_not_text_names_the_setting(tmp_path: Path) -> None:
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(Misconfigured, match=r"binary\.toml"):
+        load_policy(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1s", SECOND), ("30m", 30 * MINUTE), ("72h", 72 * HOUR), ("90d", 90 * DAY)]
+)
+def test_a_span_is_a_number_and_a_unit(text: str, value: int) -> None:
+    assert span(text) == value
+
+
+@given(st.one_of(st.text(max_size=12), st.integers(), st.none(), st.floats()))
+def test_a_span_is_positive_or_refused(text: object) -> None:
+    try:
+        assert span(text) > 0
+    except ValueError:
+        return
+
+
+@given(step=st.integers(1, 10_000), first=st.integers(1, DAY), longest=st.integers(1, DAY))
+def test_a_cool_down_doubles_and_never_passes_its_cap(step: int, first: int, longest: int) -> None:
+    wait = cooldown_after(step, first=first, longest=longest)
+    assert 0 < wait <= longest
+    assert cooldown_after(step + 1, first=first, longest=longest) == min(
+        longest, max(wait, min(wait * 2, longest))
+    )
+
+
+def test_a_rates_reach_is_its_longest_memory() -> None:
+    assert Rate(limits=(Limit(times=10, window=DAY), Limit(times=30, window=7 * DAY))).reach == 30
+
+
+@given(
+    state=st.sampled_from(["active", "suspended", "banned", "erased"]),
+    frozen=st.booleans(),
+    available=st.integers(0, 5),
+    uses=st.integers(1, 5),
+)
+def test_the_right_to_invite_is_the_conjunction_of_all_its_rules(
+    state: str, frozen: bool, available: int, uses: int
+) -> None:
+    facts = InviterFacts(state=state, invites_frozen=frozen, available=available)
+    decision = may_invite(facts, uses=uses, version="7")
+    assert decision.allowed == (state == "active" and not frozen and available >= uses)
+    assert decision.version == "7"
+    assert {rule.rule for rule in decision.rules} == {
+        "member_active",
+        "invites_not_frozen",
+        "quota_available",
+    }
+    assert (decision.first_failed is None) == decision.allowed
+
+
+def test_a_member_who_waits_for_a_sanctions_end_is_told_when() -> None:
+    facts = InviterFacts(state="suspended", invites_frozen=True, available=1, barred_until=9 * DAY)
+    by_name = {rule.rule: rule for rule in may_invite(facts, uses=1, version="1").rules}
+    assert by_name["member_active"].earliest_at == 9 * DAY
+    assert by_name["invites_not_frozen"].earliest_at == 9 * DAY
+    assert by_name["quota_available"].earliest_at is None
+
+
+@pytest.mark.parametrize(
+    ("state", "frozen", "vouches"),
+    [
+        ("active", 0, True),
+        ("active", 1, False),
+        ("suspended", 0, False),
+        ("banned", 0, False),
+        (None, None, False),
+    ],
+)
+def test_open_invites_work_only_while_their_inviter_may_invite(
+    state: str | None, frozen: int | None, vouches: bool
+) -> None:
+    assert may_still_vouch(state, frozen) is vouches
