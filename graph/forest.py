@@ -103,9 +103,9 @@ class InviteForest:
     ) -> NDArray[np.int64]:
         """Add many members at once, in any order; return their indexes, shape (k,). O(k log k), vectorised.
 
-        Row ``i`` says that ``members[i]`` was invited by ``inviters[i]`` (``None``: a seed). An inviter may
-        stand in a later row, rows may repeat themselves, and members that are there already may be told
-        again. Either the whole batch is added or nothing.
+        Row ``i`` says that ``members[i]`` was invited by ``inviters[i]`` (``None``: a seed; an integer array
+        names an inviter in every row). An inviter may stand in a later row, rows may repeat themselves, and
+        members that are there already may be told again. Either the whole batch is added or nothing.
 
         Raises
         ------

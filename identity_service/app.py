@@ -21,6 +21,7 @@ from identity_service.container import Container, build
 from identity_service.db.store import prepare_engine
 from identity_service.db.tables import database
 from identity_service.errors import Refused, Unavailable
+from identity_service.pages import pages
 from identity_service.ports import Clock, Entropy
 
 log = structlog.get_logger("web")
@@ -64,6 +65,7 @@ def create_app(
     app.extensions[operation.EXTENSION] = services
     operation.install(app, services)
     app.register_blueprint(meta)
+    app.register_blueprint(pages)
     _frame(app, services)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0)  # type: ignore[method-assign]

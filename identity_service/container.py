@@ -55,6 +55,7 @@ class Container:
     clients: Clients
     idempotency: Idempotency
     journal: Journal
+    holds: Holds
     invites: Invites
     quota: QuotaLedger
     grants: Grants
@@ -181,6 +182,7 @@ def build(
         clients=Clients(ids=ids, entropy=entropy, hasher=hasher, journal=journal),
         idempotency=idempotency,
         journal=journal,
+        holds=holds,
         invites=invites,
         quota=quota,
         grants=Grants(quota=quota),

@@ -193,6 +193,17 @@ class Keyring:
                 # A slip of the hand must not stop what runs: go on with the keys that we have.
                 log.warning("keyring_unusable", error=type(error).__name__)
 
+    def reload(self) -> None:
+        """Read the file now: who changes it must not overwrite what was changed a moment ago.
+
+        Raises:
+            Misconfigured, OSError
+        """
+        if self._path is not None:
+            with self._lock:
+                self._stamp = self._file_stamp()
+                self._set(parse_keys(self._path.read_text()))
+
     @property
     def path(self) -> Path | None:
         return self._path

@@ -8,8 +8,9 @@ speak.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,27 @@ class EvidenceLedger:
         pieces = self._spoken(evidence.kind).setdefault(index, {})
         pieces.setdefault(_key(evidence, source), _Piece(branch=branch, source=source, at=evidence.at))
         return index
+
+    def record_many(self, kind: EvidenceKind, members: Sequence[MemberKey] | NDArray[Any]) -> None:
+        """Count one kind of undated evidence for many members, as when loading a store. O(k), vectorised.
+
+        Raises
+        ------
+        UnknownMember
+            If one is not there; then none is counted.
+        BadEvidence
+            If the kind needs a source, or one of them is a campaign.
+        """
+        if kind.has_source and len(members):
+            raise BadEvidence(members[0], f"a {kind} is recorded with its source")
+        indexes = self.forest.indexes(members)
+        for campaign in self.forest.campaigns():
+            if (indexes == campaign).any():
+                raise BadEvidence(self.forest.name(campaign), "a campaign is no member")
+        self._grow()
+        self._flags[indexes] |= np.uint16(kind.bit)
+        if kind is EvidenceKind.SOLD_INVITES:
+            self._clamped.update(indexes.tolist())
 
     def withdraw(self, evidence: Evidence) -> int:
         """Take a piece back (a lifted ban, a forgiven report).
@@ -199,7 +221,11 @@ class EvidenceLedger:
 
     def travelling_all(self) -> NDArray[np.float64]:
         """Return lambda of every node, shape (n,). O(n + reports), vectorised."""
-        return self._looked_up(self.epoch.alpha)
+        return self._looked_up(lambda facts: self.policy.travelling(facts, self._epoch.alpha))
+
+    def private_all(self) -> NDArray[np.float64]:
+        """Return the evidence that counts for each node's own score alone, shape (n,). O(n + reports)."""
+        return self._looked_up(self.policy.private)
 
     def next_epoch(self) -> AlphaEpoch:
         """Return the epoch that centres the population as it is: alpha = -(mean lambda over matured members).
@@ -208,9 +234,13 @@ class EvidenceLedger:
         verified members must not make ripeness a blemish, and a wave of reports must not make it a
         treasure.
         """
+
+        def without_alpha(facts: Facts) -> float:
+            return self.policy.travelling(facts, 0.0)
+
         matured = (self._column() & EvidenceKind.MATURED.bit) != 0
         count = int(np.count_nonzero(matured))
-        alpha = -float(self._looked_up(0.0)[matured].mean()) if count else 0.0
+        alpha = -float(self._looked_up(without_alpha)[matured].mean()) if count else 0.0
         return AlphaEpoch(
             version=self.epoch.version + 1,
             alpha=max(0.0, min(self.policy.matured_limit, alpha)),
@@ -299,7 +329,7 @@ class EvidenceLedger:
         self._grow()
         return self._flags[: len(self.forest)]
 
-    def _looked_up(self, alpha: float) -> NDArray[np.float64]:
+    def _looked_up(self, weight: Callable[[Facts], float]) -> NDArray[np.float64]:
         """Weights depend on few distinct sets of flags.
 
         Compute each once, then correct those with reports.
@@ -307,10 +337,10 @@ class EvidenceLedger:
         column = self._column()
         table = np.zeros(int(column.max(initial=0)) + 1)
         for flags in np.flatnonzero(np.bincount(column)).tolist() if len(column) else []:
-            table[flags] = self.policy.travelling(Facts(flags=flags), alpha)
+            table[flags] = weight(Facts(flags=flags))
         result = table[column]
         for index in self._reports.keys() | self._vouches.keys():
-            result[index] = self.policy.travelling(self.facts(index), alpha)
+            result[index] = weight(self.facts(index))
         return result
 
 

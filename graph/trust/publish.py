@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from graph.errors import BadParameter
 from graph.forest import NOBODY
 from graph.ids import grown
+from graph.trust.batch import TrustArrays
 from graph.trust.follower import TrustFollower, TrustScore
 from graph.trust.parameters import down_map, up_map
 
@@ -48,9 +49,13 @@ class PublishedScores:
         self._log_odds: NDArray[np.float32] = np.full(16, _NEVER, dtype=np.float32)
         self._conduct: NDArray[np.float32] = np.full(16, _NEVER, dtype=np.float32)
 
-    def remember(self, log_odds: NDArray[np.float64], conduct: NDArray[np.float64]) -> None:
-        """Take it that these scores (shape (n,) each, by index) have been written, as after a rebuild."""
-        self._log_odds, self._conduct = log_odds.astype(np.float32), conduct.astype(np.float32)
+    def remember(self, arrays: TrustArrays) -> None:
+        """Take it that everybody's score has been written, as after a rebuild (whose arrays these are).
+
+        O(n).
+        """
+        log_odds = arrays.log_odds() + self.follower.ledger.private_all()
+        self._log_odds, self._conduct = log_odds.astype(np.float32), arrays.conduct.astype(np.float32)
 
     def moved(self, touched: Iterable[int]) -> Iterator[TrustScore]:
         """Yield the scores that have moved since they were last yielded, inviters before invitees.

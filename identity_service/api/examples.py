@@ -16,9 +16,10 @@ _INVITER: Final = "mem_01k0sq81va7d3kx0c9t2m5hw4yzn"
 _INVITE: Final = "inv_01k0te9q6bxv2m4d8s1c7hwj0kyp"
 _CODE: Final = "NNN59-H3QXJE-ZWPX7-P683B7-65K3T"
 _PROOF: Final = "eyJ2IjoidmVyXzAxazB0ZjU1bW4iLCJwIjoicmVnaXN0cmF0aW9uIn0.aSGmEA.Zq3x0bX1rWm8"
+_DEVICE: Final = "dev_9f3c1b7a5d2e8f40617c9b3da5e8f2046c1d7b9e"
 _ASSERTION: Final = "eyJhbGciOiJFZERTQSIsImtpZCI6ImExIiwidHlwIjoiYXQrand0In0.eyJzdWIiOiJtZW1fMDFrMHRmIn0.c2ln"
 
-_INVITE_OUT: Final[Mapping[str, Any]] = {
+_INVITE_OUT: Final[dict[str, Any]] = {
     "id": _INVITE,
     "state": "open",
     "issuer_id": _INVITER,
@@ -34,12 +35,12 @@ _INVITE_OUT: Final[Mapping[str, Any]] = {
     "note": "for Ann",
     "delivery": {"state": "none", "reason": None, "updated_at": None},
 }
-_SENT_INVITE: Final[Mapping[str, Any]] = _INVITE_OUT | {
+_SENT_INVITE: Final[dict[str, Any]] = _INVITE_OUT | {
     "channel": "sms",
     "phone": "+7*********67",
     "delivery": {"state": "delivered", "reason": None, "updated_at": "2026-11-22T12:00:04.210Z"},
 }
-_VERIFICATION: Final[Mapping[str, Any]] = {
+_VERIFICATION: Final[dict[str, Any]] = {
     "id": "ver_01k0tf2w3h8r5ydm0q9x7c6bz4jk",
     "purpose": "registration",
     "phone": {"masked": "+7*********67", "country": "RU"},
@@ -54,7 +55,7 @@ _VERIFICATION: Final[Mapping[str, Any]] = {
         "check_at": "2026-11-22T12:00:00.000Z",
     },
 }
-_MEMBER_OUT: Final[Mapping[str, Any]] = {
+_MEMBER_OUT: Final[dict[str, Any]] = {
     "id": _MEMBER,
     "external_id": "user-4711",
     "state": "active",
@@ -73,7 +74,7 @@ _MEMBER_OUT: Final[Mapping[str, Any]] = {
     "trust": {"score": 0.62, "level": "new"},
     "quota": {"available": 0},
 }
-_RECOVERY: Final[Mapping[str, Any]] = {
+_RECOVERY: Final[dict[str, Any]] = {
     "id": "rec_01k0tg7n2c5v8x1m4q6w9y3b0dhk",
     "member_id": _MEMBER,
     "state": "held",
@@ -83,13 +84,13 @@ _RECOVERY: Final[Mapping[str, Any]] = {
     "release_at": "2026-11-25T12:00:00.000Z",
     "granted_at": None,
 }
-_GRANTED: Final[Mapping[str, Any]] = _RECOVERY | {
+_GRANTED: Final[dict[str, Any]] = _RECOVERY | {
     "state": "granted",
     "requires": [],
     "granted_at": "2026-11-22T12:05:00.000Z",
     "assertion": _ASSERTION,
 }
-_SANCTION: Final[Mapping[str, Any]] = {
+_SANCTION: Final[dict[str, Any]] = {
     "id": "san_01k0th4m6p8s0v2x4z6b8d0f2h4k",
     "member_id": _MEMBER,
     "action": "freeze_invites",
@@ -102,7 +103,7 @@ _SANCTION: Final[Mapping[str, Any]] = {
     "lifted_at": None,
     "lift_explanation": None,
 }
-_ENTRY: Final[Mapping[str, Any]] = {
+_ENTRY: Final[dict[str, Any]] = {
     "id": "qle_01k0tj3n5q7s9v1x3z5b7d9f1h3m",
     "kind": "grant",
     "amount": 5,
@@ -113,7 +114,7 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "created_at": "2026-11-22T12:00:00.000Z",
     "expires_at": None,
 }
-_EVENT: Final[Mapping[str, Any]] = {
+_EVENT: Final[dict[str, Any]] = {
     "id": "evt_01k0tf55mq2w4e6r8t0y1s3d5g7h",
     "seq": 42,
     "type": "member.joined",
@@ -129,7 +130,7 @@ _EVENT: Final[Mapping[str, Any]] = {
 }
 
 
-def _page(item: Mapping[str, Any]) -> dict[str, Any]:
+def _page(item: dict[str, Any]) -> dict[str, Any]:
     return {"data": [item], "next_cursor": None, "has_more": False}
 
 
@@ -146,7 +147,7 @@ def problem(code: str, **members: Any) -> dict[str, Any]:
     } | members
 
 
-_OF_MODEL: Final[Mapping[type[BaseModel], Mapping[str, Any]]] = {
+_OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
     s.InviteOut: _INVITE_OUT,
     s.InviteLookupOut: {"redeemable": True, "channel": "link", "phone_required": False},
     s.BulkInvitesOut: {
@@ -160,10 +161,10 @@ _OF_MODEL: Final[Mapping[type[BaseModel], Mapping[str, Any]]] = {
     s.RegisteredOut: {
         "member": _MEMBER_OUT,
         "assertion": _ASSERTION,
-        "device_token": "dvt_n2x7q4m8w1c5",
+        "device_token": _DEVICE,
         "recovery_codes": ["k7q4-m2xd-9pta-3hrv", "w8c1-z5bn-0yjg-6tdm"],
     },
-    s.LoggedInOut: {"member": _MEMBER_OUT, "assertion": _ASSERTION, "device_token": "dvt_n2x7q4m8w1c5"},
+    s.LoggedInOut: {"member": _MEMBER_OUT, "assertion": _ASSERTION, "device_token": _DEVICE},
     s.RecoveryOut: _RECOVERY,
     s.TreeSummaryOut: {
         "invitees": 3,
@@ -176,8 +177,14 @@ _OF_MODEL: Final[Mapping[type[BaseModel], Mapping[str, Any]]] = {
         "available": 0,
         "policy_version": "2026-11-1",
         "rules": [
-            {"rule": "available", "value": 0, "threshold": 1, "passed": False, "earliest_at": None},
-            {"rule": "state", "value": "active", "threshold": "active", "passed": True, "earliest_at": None},
+            {
+                "rule": "member_active",
+                "value": "active",
+                "threshold": "active",
+                "passed": True,
+                "earliest_at": None,
+            },
+            {"rule": "quota_available", "value": 0, "threshold": 1, "passed": False, "earliest_at": None},
         ],
         "next_grant_at": None,
     },
@@ -205,7 +212,7 @@ _OF_MODEL: Final[Mapping[type[BaseModel], Mapping[str, Any]]] = {
     render.EventPageOut: {"data": [_EVENT], "next_cursor": "42", "has_more": False},
 }
 # Where one call's answer says more, or other things, than its model's example.
-_OF_OPERATION: Final[Mapping[tuple[str, int], Mapping[str, Any]]] = {
+_OF_OPERATION: Final[Mapping[tuple[str, int], dict[str, Any]]] = {
     ("issue_invite", 201): _INVITE_OUT
     | {"code": _CODE, "link": f"https://id.example.org/i/{_CODE.replace('-', '')}"},
     ("resend_invite", 200): _SENT_INVITE,
@@ -228,7 +235,7 @@ _OF_OPERATION: Final[Mapping[tuple[str, int], Mapping[str, Any]]] = {
     },
 }
 # What a problem document says beyond its fixed members.
-_OF_PROBLEM: Final[Mapping[str, Mapping[str, Any]]] = {
+_OF_PROBLEM: Final[Mapping[str, dict[str, Any]]] = {
     "validation_failed": {
         "errors": [
             {"pointer": "/max_uses", "code": "greater_than_equal", "detail": "Input should be at least 1"}
@@ -259,7 +266,7 @@ _OF_PROBLEM: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def of_answer(operation: str, status: int, model: type[BaseModel]) -> Mapping[str, Any]:
+def of_answer(operation: str, status: int, model: type[BaseModel]) -> dict[str, Any]:
     """Return an example of what a call answers.
 
     Raises:

@@ -93,5 +93,8 @@ def inbox() -> Response:
     limit = request.args.get("limit", "100")
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= 1000):
         raise Refused("query_parameter_invalid", "limit is 1 to 1000.")
-    found = provider.messages(to=request.args.get("to"), limit=int(limit))
+    to = request.args.get("to")
+    if to is not None:
+        to = "+" + to.strip().lstrip("+")  # an unescaped + in a query is a blank
+    found = provider.messages(to=to, limit=int(limit))
     return Response(json.dumps({"data": found}), mimetype=_JSON)

@@ -8,33 +8,55 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import yaml
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from identity_service import __version__
+from identity_service.api import examples
+from identity_service.api.openapi_pages import OPERATING, PATHS, PEOPLE
+from identity_service.api.openapi_schemas import query_parameters, ref, schemas
 from identity_service.api.operation import OPERATIONS, Operation, phrase
 from identity_service.api.problems import CONTENT_TYPE, KINDS
 from identity_service.api.schemas import ProblemOut
 from identity_service.services.clients import Scope
 
-_REF: Final = "#/components/schemas/{model}"
-_BY_ALL: Final = ("unauthenticated", "scope_missing", "internal", "store_unavailable", "header_invalid")
+_BY_ALL: Final = ("unauthenticated", "scope_missing", "body_too_large", "internal", "store_unavailable")
 _BY_BODIES: Final = (
     "json_malformed",
     "json_duplicate_key",
     "json_not_a_number",
     "json_nul",
     "json_too_deep",
-    "body_too_large",
     "content_type_unsupported",
     "validation_failed",
 )
-_BY_WRITES: Final = ("idempotency_key_reused", "idempotency_in_flight", "bad_request", "body_too_large")
+_BY_WRITES: Final = ("header_invalid", "idempotency_key_reused", "idempotency_in_flight", "bad_request")
 _BY_QUERIES: Final = ("query_parameter_unknown", "query_parameter_invalid")
+TAGS: Final[Mapping[str, str]] = {  # in the order in which they are read
+    "Invites": "Given by members, who spend quota, or by campaigns; as a link, or by SMS to one phone.",
+    "Verifications": "That a phone is somebody's, proved by a one-time code. What comes out is a proof, "
+    "good for one use and one purpose.",
+    "Registration and login": "A proof becomes a member, or lets one in. Both answer with an assertion that "
+    "other services check offline.",
+    "Recovery": "For members who were away so long that a code alone does not let them in.",
+    "Members": "What can be known about a member, and what other services tell about one.",
+    "Tree": "Who let whom in. A member's place never changes.",
+    "Quota": "How many invites a member may still give: an append-only ledger and its sum.",
+    "Sanctions": "Measures against one member, each with a reason and an explanation that the member sees.",
+    "Events": "What happened, in order and without gaps, for services that follow.",
+    OPERATING: "For those who run the service. None of these asks for an API key.",
+    PEOPLE: "What people open in a browser.",
+}
+_IDS: Final[Mapping[str, tuple[str, str]]] = {
+    "invite_id": ("inv", "inv_01k0te9q6bxv2m4d8s1c7hwj0kyp"),
+    "verification_id": ("ver", "ver_01k0tf2w3h8r5ydm0q9x7c6bz4jk"),
+    "recovery_id": ("rec", "rec_01k0tg7n2c5v8x1m4q6w9y3b0dhk"),
+    "member_id": ("mem", "mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"),
+    "sanction_id": ("san", "san_01k0th4m6p8s0v2x4z6b8d0f2h4k"),
+}
 _HEADERS: Final[dict[str, Any]] = {
     "X-Request-Id": {
         "description": "The request's id, as it was sent or as it was made.",
@@ -46,22 +68,51 @@ _HEADERS: Final[dict[str, Any]] = {
     },
     "RateLimit": {"description": "The budget that is spent.", "schema": {"type": "string"}},
     "RateLimit-Policy": {"description": "Its limits.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
     "Idempotency-Replayed": {
         "description": "`true`: this is the stored first answer.",
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
+_PARAMETERS: Final[dict[str, Any]] = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "The same key and body within 24 h: the first answer again.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][ -~]*$"},
+    },
+    "RequestId": {
+        "name": "X-Request-Id",
+        "in": "header",
+        "required": False,
+        "description": "Echoed; another is made where this one is missing or malformed.",
+        "schema": {"type": "string"},
+    },
+}
+_SHARED_REFUSALS: Final = ("unauthenticated", "internal", "store_unavailable")
+"""Refusals that are the only ones of their status wherever they stand: described once."""
+_DESCRIPTION: Final = """\
+Invites, the invite tree, and verified phones.
+
+Every error is an RFC 9457 problem document with a stable `code`. Times are UTC, phones go in as E.164 and \
+come out masked, ids are opaque and sort by creation.
+
+Every POST takes an `Idempotency-Key`: the same key and body within 24 hours answer as the first call did, \
+with `Idempotency-Replayed: true`. Lists are pages: pass `next_cursor` on as `cursor` until `has_more` is \
+false. Unknown fields and unknown query parameters are refused."""
 
 
 @functools.cache
 def document() -> dict[str, Any]:
-    """Return the whole description."""
+    """Return the whole description.  It is shared: read it, do not change it."""
     import identity_service.api.resources  # noqa: F401 - declares the operations
 
-    schemas = _schemas()
     paths: dict[str, dict[str, Any]] = {}
-    for declared in OPERATIONS.values():
+    in_order = list(TAGS)
+    for declared in sorted(OPERATIONS.values(), key=lambda op: in_order.index(op.tag)):
         paths.setdefault(declared.path, {})[declared.method.lower()] = _operation(declared)
+    used = {op.tag for op in OPERATIONS.values()} | {OPERATING, PEOPLE}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -72,52 +123,48 @@ def document() -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "Where this description is served"}],
-        "security": [{"apiKey": []}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(op.tag for op in OPERATIONS.values())],
-        "paths": dict(sorted(paths.items())),
+        "tags": [{"name": tag, "description": text} for tag, text in TAGS.items() if tag in used],
+        "paths": paths | PATHS,
         "components": {
             "securitySchemes": {
-                "apiKey": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An API key. Scopes: " + ", ".join(f"`{scope}`" for scope in Scope) + ".",
-                }
+                "apiKey": {"type": "http", "scheme": "bearer", "description": _scopes_in_words()}
             },
             "headers": _HEADERS,
-            "parameters": {
-                "IdempotencyKey": {
-                    "name": "Idempotency-Key",
-                    "in": "header",
-                    "required": False,
-                    "description": "The same key and body within 24 h: the first answer again.",
-                    "schema": {
-                        "type": "string",
-                        "minLength": 1,
-                        "maxLength": 255,
-                        "pattern": "^[!-~][ -~]*$",
-                    },
-                },
-                "RequestId": {
-                    "name": "X-Request-Id",
-                    "in": "header",
-                    "required": False,
-                    "description": "Echoed; another is made where this one is missing or malformed.",
-                    "schema": {"type": "string"},
-                },
+            "parameters": _PARAMETERS,
+            "responses": {code: _refusal([code]) for code in _SHARED_REFUSALS},
+            "examples": {
+                code: {"summary": KINDS[code].title, "value": examples.of_problem(code)} for code in KINDS
             },
-            "schemas": schemas,
+            "schemas": schemas(_models()),
         },
     }
 
 
-_DESCRIPTION: Final = (
-    "Every error is an RFC 9457 problem document with a stable `code`. Times are UTC, phones go in as E.164 and "
-    "come out masked, ids are opaque and sort by creation. Every POST takes an `Idempotency-Key`."
-)
+class _Dumper(yaml.SafeDumper):
+    """Writes what stands twice twice: an alias in a description confuses its readers."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        return True
 
 
+@functools.cache
 def document_yaml() -> str:
-    return yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def scopes() -> dict[Scope, list[str]]:
+    """Return the scopes that some operation asks for, each with the names of its operations."""
+    used: dict[Scope, list[str]] = {scope: [] for scope in Scope}
+    for declared in OPERATIONS.values():
+        used[declared.scope].append(declared.name)
+    return {scope: names for scope, names in used.items() if names or scope is Scope.ADMIN}
+
+
+def _scopes_in_words() -> str:
+    lines = ["An API key: `Authorization: Bearer KEY`. Each operation names the scope that it needs.", ""]
+    for scope, names in scopes().items():
+        lines.append(f"- `{scope}`: " + (", ".join(names) or "all of them, and invites of campaigns"))
+    return "\n".join(lines)
 
 
 def _models() -> Iterable[type[BaseModel]]:
@@ -128,71 +175,46 @@ def _models() -> Iterable[type[BaseModel]]:
             yield declared.body
 
 
-def _schemas() -> dict[str, Any]:
-    inputs = {op.body for op in OPERATIONS.values() if op.body is not None}
-    pairs = [
-        (model, "validation" if model in inputs else "serialization") for model in dict.fromkeys(_models())
-    ]
-    _, definitions = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]
-    return dict(sorted(definitions["$defs"].items()))
-
-
-def _ref(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": _REF.format(model=model.__name__)}
-
-
 def _operation(declared: Operation) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "operationId": declared.name,
         "tags": [declared.tag],
         "summary": declared.summary,
-        "description": f"{declared.description}\n\nScope: `{declared.scope}`.".strip(),
+        "description": declared.description,
+        # In 3.1 any scheme may list what it asks for, not OAuth's alone.
+        "security": [{"apiKey": [declared.scope.value]}],
         "parameters": _parameters(declared),
-        "responses": _responses(declared),
     }
     if declared.body is not None:
-        media: dict[str, Any] = {"schema": _ref(declared.body)}
+        media: dict[str, Any] = {"schema": ref(declared.body)}
         if declared.example is not None:
             media["example"] = dict(declared.example)
         shown["requestBody"] = {
             "required": not declared.body_optional,
             "content": {"application/json": media},
         }
-    return shown
+    return shown | {"responses": _answers(declared) | _refusals(declared)}
 
 
 def _parameters(declared: Operation) -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 40},
-        }
-        for name in re.findall(r"{(\w+)}", declared.path)
-    ]
+    shown = [_id_parameter(name) for name in re.findall(r"{(\w+)}", declared.path)]
     if declared.query is not None:
-        schema = declared.query.model_json_schema()
-        for name, one in schema["properties"].items():
-            one.pop("title", None)
-            description = one.pop("description", None)
-            parameter = {"name": name, "in": "query", "required": False, "schema": _without_null(one)}
-            if description:
-                parameter["description"] = description
-            shown.append(parameter)
+        shown += query_parameters(declared.query)
     shown.append({"$ref": "#/components/parameters/RequestId"})
     if declared.writes:
         shown.append({"$ref": "#/components/parameters/IdempotencyKey"})
     return shown
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query parameter that is not given is absent, never `null`."""
-    choices = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
-    if len(choices) == 1:
-        rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-        return choices[0] | rest
-    return schema
+def _id_parameter(name: str) -> dict[str, Any]:
+    prefix, example = _IDS[name]
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "maxLength": 40, "pattern": f"^{prefix}_[0-9a-z]+$"},
+        "example": example,
+    }
 
 
 def codes_of(declared: Operation) -> list[str]:
@@ -203,24 +225,26 @@ def codes_of(declared: Operation) -> list[str]:
     if declared.writes:
         codes += _BY_WRITES
     codes += _BY_QUERIES if declared.query is not None else ("query_parameter_unknown",)
-    if "{" in declared.path:
-        codes.append("not_found")
-    if declared.path.endswith("/lookup") and declared.tag == "Members":
+    if "{" in declared.path or (declared.path.endswith("/lookup") and declared.tag == "Members"):
         codes.append("not_found")
     return sorted(set(codes), key=lambda code: (KINDS[code].status, code))
 
 
-def _responses(declared: Operation) -> dict[str, Any]:
+def _answers(declared: Operation) -> dict[str, Any]:
     shown: dict[str, Any] = {}
-    request_id = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
     for status, model in declared.answers.items():
-        headers: dict[str, Any] = dict(request_id)
+        headers: dict[str, Any] = _header_refs("X-Request-Id")
         if declared.writes:
-            headers["Idempotency-Replayed"] = {"$ref": "#/components/headers/Idempotency-Replayed"}
+            headers |= _header_refs("Idempotency-Replayed")
         answer: dict[str, Any] = {
             "description": phrase(status),
             "headers": headers,
-            "content": {"application/json": {"schema": _ref(model)}},
+            "content": {
+                "application/json": {
+                    "schema": ref(model),
+                    "example": dict(examples.of_answer(declared.name, status, model)),
+                }
+            },
         }
         if declared.links and status == next(iter(declared.answers)):
             answer["links"] = {
@@ -228,20 +252,42 @@ def _responses(declared: Operation) -> dict[str, Any]:
                 for name, (target, parameters) in declared.links.items()
             }
         shown[str(status)] = answer
+    return shown
+
+
+def _refusals(declared: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for code in codes_of(declared):
         by_status.setdefault(KINDS[code].status, []).append(code)
-    for status, codes in sorted(by_status.items()):
-        headers = dict(request_id)
-        if status in (409, 429, 503):
-            headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
-        if status == 429:
-            headers |= {
-                name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")
+    return {
+        str(status): {"$ref": f"#/components/responses/{codes[0]}"}
+        if len(codes) == 1 and codes[0] in _SHARED_REFUSALS
+        else _refusal(codes)
+        for status, codes in sorted(by_status.items())
+    }
+
+
+def _refusal(codes: list[str]) -> dict[str, Any]:
+    """Return the answer of one status for one or more codes."""
+    status = KINDS[codes[0]].status
+    headers = _header_refs("X-Request-Id")
+    if status == 401:
+        headers |= _header_refs("WWW-Authenticate")
+    if status in (409, 429, 503):
+        headers |= _header_refs("Retry-After")
+    if status == 429:
+        headers |= _header_refs("RateLimit", "RateLimit-Policy")
+    return {
+        "description": f"{phrase(status)}: " + ", ".join(f"`{code}`" for code in codes),
+        "headers": headers,
+        "content": {
+            CONTENT_TYPE: {
+                "schema": ref(ProblemOut),
+                "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
             }
-        shown[str(status)] = {
-            "description": f"{phrase(status)}: " + ", ".join(f"`{code}`" for code in codes),
-            "headers": headers,
-            "content": {CONTENT_TYPE: {"schema": _ref(ProblemOut)}},
-        }
-    return shown
+        },
+    }
+
+
+def _header_refs(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

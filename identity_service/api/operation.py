@@ -30,6 +30,7 @@ from identity_service.services.idempotency import Answer, Claim
 JSON: Final = "application/json"
 _KEY_SECONDS: Final = 0.5
 """How long a found API key is believed without asking again: a revoked one is refused within a second."""
+_METHODS: Final = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
 _ID: Final = re.compile(r"[a-z]{3}_[0-9a-z]{1,36}", re.ASCII)
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,39}", re.ASCII)
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}", re.ASCII)
@@ -147,17 +148,14 @@ def _close_siblings(app: Flask) -> None:
     for declared in OPERATIONS.values():
         if "{" not in declared.path:
             fixed.setdefault(declared.path, set()).add(declared.method)
-    for declared in OPERATIONS.values():
-        shape = re.compile(re.sub(r"{\w+}", "[^/]+", declared.path))
-        for path, methods in fixed.items():
-            if "{" in declared.path and shape.fullmatch(path) and declared.method not in methods:
-                app.add_url_rule(
-                    path,
-                    f"{path}#{declared.method}",
-                    functools.partial(_refuse_method, sorted(methods)),
-                    methods=[declared.method],
-                    provide_automatic_options=False,
-                )
+    for path, methods in fixed.items():
+        app.add_url_rule(
+            path,
+            f"{path} otherwise",
+            functools.partial(_refuse_method, sorted(methods)),
+            methods=sorted(_METHODS - methods),
+            provide_automatic_options=False,
+        )
 
 
 def _refuse_method(allowed: list[str]) -> Response:

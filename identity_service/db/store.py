@@ -9,7 +9,9 @@ portable, typed notation and costs about a tenth of an ORM unit of work (docs/ad
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +33,9 @@ from identity_service.ports import Clock, Instant
 T = TypeVar("T")
 BUSY_TIMEOUT_MS: Final = 15_000
 _REPEATS: Final = 5
+_FIRST_PAUSE: Final = 0.02  # seconds
+# A store that was never migrated is no more use than one that is away; SQLite says so by itself.
+_OUT_OF_REACH: Final = (sqlite3.OperationalError, psycopg.OperationalError, psycopg.errors.UndefinedTable)
 _REPEATABLE_SQLSTATES: Final = {"40001", "40P01"}  # serialization failure, deadlock
 
 
@@ -228,9 +233,11 @@ class Store:
                 with self.write(actor) as tx:
                     return use_case(tx)
             except psycopg.Error as error:
-                if error.sqlstate not in _REPEATABLE_SQLSTATES or turn == _REPEATS - 1:
+                if error.sqlstate not in _REPEATABLE_SQLSTATES:
                     raise
-        raise AssertionError("unreachable")
+                # A random pause, or those who collided collide again.
+                time.sleep(random.uniform(0, _FIRST_PAUSE * 2**turn))  # noqa: S311 - guards nothing
+        raise Unavailable(f"the store ended this transaction {_REPEATS} times for others")
 
     def query(self, actor: Actor, read: Callable[[Tx], T]) -> T:
         with self.read(actor) as tx:
@@ -244,7 +251,7 @@ class Store:
                 yield raw
             finally:
                 raw.close()
-        except (OperationalError, PoolTimeout, sqlite3.OperationalError, psycopg.OperationalError) as error:
+        except (OperationalError, PoolTimeout, *_OUT_OF_REACH) as error:
             if isinstance(error, psycopg.Error) and error.sqlstate in _REPEATABLE_SQLSTATES:
                 raise
             raise Unavailable(f"the store cannot be reached or is busy ({type(error).__name__})") from error

@@ -30,6 +30,9 @@ _CONDITION: Final = re.compile(
 )
 _AND: Final = re.compile(r"and\b", re.ASCII | re.IGNORECASE)
 MAX_CONDITIONS: Final = 20
+# What both stores can compare: a 32-bit column, and an age in microseconds of 64 bits.
+_LARGEST: Final = 2**31 - 1
+_LONGEST_AGE: Final = 1_000_000
 
 
 class WhereInvalid(ValueError):
@@ -84,6 +87,6 @@ def _condition(match: re.Match[str]) -> Condition:
         value = kind(raw)
     except ValueError:
         raise WhereInvalid(f"{field} is compared with a number, not {raw!r}") from None
-    if value != value or abs(value) > 1e12:
+    if value != value or abs(value) > (_LONGEST_AGE if field == "age_days" else _LARGEST):
         raise WhereInvalid(f"{field}: {raw} is out of range")
     return Condition(field=field, operator=operator, value=value)

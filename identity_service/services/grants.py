@@ -84,7 +84,10 @@ class Grants:
     def grant(self, tx: Tx, wanted: GrantMany) -> Sequence[Granted]:
         """Grant to every target in this transaction; a member that cannot have it has its own refusal."""
         self.check(tx, wanted)
-        return [self.grant_one(tx, member_id, wanted) for member_id in self.targets(tx, wanted)]
+        targets = self.targets(tx, wanted)
+        # Rows are taken in one order, whatever order was asked for: two grants at once never deadlock.
+        results = {member_id: self.grant_one(tx, member_id, wanted) for member_id in sorted(targets)}
+        return [results[member_id] for member_id in targets]
 
     def preview(self, tx: Tx, wanted: GrantMany) -> Sequence[Granted]:
         """Tell what `grant` would do.  The work is really done and then undone, so that it cannot differ."""

@@ -8,12 +8,13 @@ there and nowhere else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import BigInteger, BindParameter, bindparam, case, insert, null, select, update
 
 from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import invite_holds as holds
-from identity_service.db.tables import invites
+from identity_service.db.tables import invites, phones
 from identity_service.ports import Ids, Instant
 
 _now = bindparam("now_", type_=BigInteger)
@@ -98,6 +99,13 @@ _OVERDUE = Statement(
     .distinct()
     .limit(bindparam("limit"))
 )
+_OF_INVITE = Statement(
+    select(holds.c.id, holds.c.state, holds.c.created_at, holds.c.expires_at, phones.c.masked)
+    .join(phones, phones.c.id == holds.c.phone_id)
+    .where(holds.c.invite_id == _invite)
+    .order_by(holds.c.id)
+    .limit(bindparam("limit"))
+)
 _LOCK = Statement(update(invites).where(invites.c.id == _invite).values(held=invites.c.held))
 
 
@@ -162,6 +170,10 @@ class Holds:
         """End every hold of an invite that is over."""
         released = tx.run(_RELEASE_ALL, invite=invite_id)
         tx.run(_LET_GO, invite=invite_id, n=released)
+
+    def of_invite(self, tx: Tx, invite_id: str, limit: int = 1000) -> list[Any]:
+        """Return every hold that an invite ever had, oldest first, the phones masked."""
+        return tx.all(_OF_INVITE, invite=invite_id, limit=limit)
 
     def sweep(self, tx: Tx, limit: int = 200) -> int:
         """Release overdue holds; return of how many invites."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, and_, bindparam, insert, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, case, func, insert, or_, select, update
 
 from identity_service.codes import (
     LINK_SYMBOLS,
@@ -22,7 +22,7 @@ from identity_service.codes import (
 )
 from identity_service.crypto import Hasher, Seal
 from identity_service.db.store import Statement, Tx, binds, insert_if_new
-from identity_service.db.tables import campaigns, invites, members, messages, phones
+from identity_service.db.tables import campaigns, invites, members, messages, phones, sanctions
 from identity_service.errors import FieldError, Refused, invalid, not_found
 from identity_service.policy.inviting import Decision, InviterFacts, may_invite, may_still_vouch
 from identity_service.policy.rules import Policy
@@ -65,6 +65,17 @@ _ADD = Statement(insert(invites).values(binds(_COLUMNS)))
 _ISSUER = Statement(
     select(members.c.id, members.c.state, members.c.invites_frozen, members.c.quota_available).where(
         members.c.id == bindparam("id")
+    )
+)
+_BARS = Statement(  # when the sanctions that keep a member from inviting have all ended by themselves
+    select(
+        func.max(sanctions.c.expires_at).label("last_end"),
+        func.sum(case((sanctions.c.expires_at.is_(None), 1), else_=0)).label("endless"),
+    ).where(
+        sanctions.c.member_id == bindparam("member"),
+        or_(sanctions.c.action == "suspend", sanctions.c.action == "freeze_invites"),
+        sanctions.c.lifted_at.is_(None),
+        or_(sanctions.c.expires_at.is_(None), sanctions.c.expires_at > _now),
     )
 )
 _CAMPAIGN = Statement(select(campaigns.c.id).where(campaigns.c.name == bindparam("name")))
@@ -347,18 +358,29 @@ class Invites:
         row = tx.one(_ISSUER, id=issuer_id)
         if row is None or row.state == "erased":
             raise invalid("/issuer_id", "member_unknown", "There is no such member.")
-        failed = self.decide(row, uses).first_failed
+        failed = self.decide(tx, row, uses).first_failed
         if failed is not None and failed.code != "quota_exhausted":
             raise Refused(failed.code, failed.detail, retry_at=failed.earliest_at)
 
-    def decide(self, row: Any, uses: int = 1) -> Decision:
-        """Evaluate every rule for a member whose row (`state`, `invites_frozen`) was read."""
+    def decide(self, tx: Tx, row: Any, uses: int = 1, *, available: int | None = None) -> Decision:
+        """Evaluate every rule for a member whose row (`id`, `state`, `invites_frozen`) was read.
+
+        Parameters:
+            available: the balance without grants whose time is over, where the caller has it; the row
+                counts those until they are swept.
+        """
+        barred = row.state == "suspended" or bool(row.invites_frozen)
         facts = InviterFacts(
             state=row.state,
             invites_frozen=bool(row.invites_frozen),
-            available=row.quota_available,
+            available=row.quota_available if available is None else available,
+            barred_until=self._barred_until(tx, row.id) if barred else None,
         )
         return may_invite(facts, uses=uses, version=self._policy.version)
+
+    def _barred_until(self, tx: Tx, member_id: str) -> Instant | None:
+        row = tx.one(_BARS, member=member_id, now_=tx.now)
+        return None if row.endless else row.last_end
 
     def _campaign(self, tx: Tx, name: str) -> str:
         """Return a campaign's id; its first use makes it."""
@@ -511,12 +533,12 @@ class Invites:
         Raises:
             Refused: `not_found`, `invite_not_open`.
         """
-        view = self.get(tx, invite_id)
-        if view.state == "revoked":
-            return view
-        if view.state != "open" or not self._end(tx, invite_id, "revoked", reason):
-            raise Refused("invite_not_open", f"This invite is {self.get(tx, invite_id).state}.")
-        return self.get(tx, invite_id)
+        if self.get(tx, invite_id).state == "open":
+            self._end(tx, invite_id, "revoked", reason)
+        view = self.get(tx, invite_id)  # read again: of several at once, one ended it
+        if view.state != "revoked":
+            raise Refused("invite_not_open", f"This invite is {view.state}.")
+        return view
 
     def sweep(self, tx: Tx, limit: int = 200) -> int:
         """Expire invites whose time is over; return how many."""

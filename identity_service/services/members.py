@@ -96,9 +96,7 @@ _NODES = Statement(
     .order_by(members.c.id)
     .limit(bindparam("limit"))
 )
-_joined = (
-    select(func.count()).where(members.c.invite_id == invites.c.id).correlate(invites).scalar_subquery()
-)
+_joined = select(func.count()).where(members.c.invite_id == invites.c.id).correlate(invites).scalar_subquery()
 _MISCOUNTED = Statement(
     select(invites.c.id, invites.c.uses, _joined.label("joined"))
     .where(invites.c.uses != _joined)
@@ -388,7 +386,8 @@ class Members:
         row = tx.one(_GET, id=member_id)
         if row is None:
             raise not_found("member")
-        return self._invites.decide(row), self._quota.balance(tx, member_id).available
+        available = self._quota.balance(tx, member_id).available
+        return self._invites.decide(tx, row, available=available), available
 
 
 def _fresh_view(member_id: str, new: NewMember, now: Instant) -> MemberView:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, insert, or_, select
+from sqlalchemy import bindparam, delete, insert, or_, select
 
 from identity_service.crypto import Hasher, Seal
 from identity_service.db.store import Statement, Tx, binds, insert_if_new
@@ -26,6 +26,7 @@ _FIND = Statement(
 )
 _ADD = Statement(insert(phones).values(binds(("id", "sealed", "country", "kind", "masked", "first_seen_at"))))
 _INDEX = insert_if_new(phone_index, ("lookup", "phone_id", "key_id"))
+_FORGET = Statement(delete(phones).where(phones.c.id == bindparam("id")))
 _GET = Statement(
     select(phones.c.id, phones.c.country, phones.c.kind, phones.c.masked).where(
         phones.c.id == bindparam("id")
@@ -103,6 +104,8 @@ class Phones:
         if all(made):
             return phone
         first = self.find(tx, number)
+        if not any(made):
+            tx.run(_FORGET, id=phone.id)  # the other's row is the one: a number stands once
         return phone if first is None else first
 
     def get(self, tx: Tx, phone_id: str) -> Phone:

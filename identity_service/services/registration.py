@@ -17,7 +17,7 @@ from identity_service.services.holds import Holds
 from identity_service.services.invites import Invites, refuse_code
 from identity_service.services.members import Members, MemberView, NewMember
 from identity_service.services.phones import Phone, Phones
-from identity_service.services.verification import Verifications
+from identity_service.services.verification import Proof, Verifications
 from sms.numbers import Number
 
 
@@ -39,6 +39,15 @@ class Registered:
     assertion: str
     device_token: str
     recovery_codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ticket:
+    """Who may come in, and by what; nothing of it is used up yet."""
+
+    invite: Any
+    phone: Phone
+    proof: Proof | None
 
 
 class Registrations:
@@ -70,25 +79,13 @@ class Registrations:
             raise invalid("/proof", "one_of_proof_and_phone", "Give exactly one of proof and phone.")
         code = self._invites.read(wanted.invite_code)
         if wanted.proof is not None:
-            invite, phone = self._by_proof(tx, code, wanted.proof)
+            ticket = self._by_proof(tx, code, wanted.proof)
         else:
             assert wanted.number is not None
-            invite, phone = self._by_sms_code(tx, code, wanted.number)
-        member = self._members.add(
-            tx,
-            NewMember(
-                phone=phone,
-                level=self._policy.members.first_level,
-                generation=0 if invite.issuer_id is None else invite.issuer_generation + 1,
-                inviter_id=invite.issuer_id,
-                invite_id=invite.id,
-                campaign_id=invite.campaign_id,
-                campaign=invite.campaign,
-                external_id=wanted.external_id,
-                locale=wanted.locale,
-            ),
-        )
-        budgets.clear_cooldowns(tx, phone.id)
+            ticket = self._by_sms_code(tx, code, wanted.number)
+        member = self._add(tx, ticket, wanted)
+        self._use(tx, ticket)
+        budgets.clear_cooldowns(tx, ticket.phone.id)
         codes = self._credentials.new_recovery_codes(tx, member.id)
         device_token = self._credentials.new_device(tx, member.id, wanted.device_id)
         assertion = self._assertions.issue(
@@ -100,18 +97,14 @@ class Registrations:
         )
         return Registered(member=member, assertion=assertion, device_token=device_token, recovery_codes=codes)
 
-    def _by_proof(self, tx: Tx, code: InviteCode, text: str) -> tuple[Any, Phone]:
+    def _by_proof(self, tx: Tx, code: InviteCode, text: str) -> _Ticket:
         """A verified phone, and the use that its verification holds."""
         proof = self._verifications.read_proof(tx, text, "registration")
         # The code is judged before the proof is used up: a wrong code must not cost the proof.
         invite = self._invites.redeemable(tx, code, proof.phone_id)
-        self._refuse_members_phone(tx, proof.phone_id, proof.hold_id)
-        self._verifications.consume(tx, proof)
-        if proof.hold_id is None or not self._holds.use_held(tx, invite.id, proof.phone_id, proof.hold_id):
-            raise refuse_code()
-        return invite, self._phones.get(tx, proof.phone_id)
+        return _Ticket(invite=invite, phone=self._phones.get(tx, proof.phone_id), proof=proof)
 
-    def _by_sms_code(self, tx: Tx, code: InviteCode, number: Number) -> tuple[Any, Phone]:
+    def _by_sms_code(self, tx: Tx, code: InviteCode, number: Number) -> _Ticket:
         """The code came to this phone by SMS a short while ago: having it is having the phone."""
         phone = self._phones.of(tx, number)
         invite = self._invites.redeemable(tx, code, phone.id)
@@ -119,17 +112,42 @@ class Registrations:
             raise Refused(
                 "proof_required", "This invite needs a proof: verify the phone with purpose registration."
             )
-        self._refuse_members_phone(tx, phone.id, None)
-        if not self._holds.use_free(tx, invite.id, phone.id):
-            raise refuse_code()
-        return invite, phone
+        return _Ticket(invite=invite, phone=phone, proof=None)
 
-    def _refuse_members_phone(self, tx: Tx, phone_id: str, hold_id: str | None) -> None:
-        """Tell early that a phone is a member's, so that the use it held is free again at once.
+    def _add(self, tx: Tx, ticket: _Ticket, wanted: Register) -> MemberView:
+        """Make the member before anything is used up.
 
-        The unique constraint decides the races that pass here.
+        The unique constraint is asked first, because then its refusal has nothing to undo: who loses the
+        race for a phone lets the hold go, and that is kept.
         """
-        if self._members.holder_of(tx, phone_id) is not None:
-            if hold_id is not None:
-                self._holds.release(tx, hold_id)
-            raise Refused("phone_taken", "This phone is a member's already.", keeps_effect=True)
+        invite = ticket.invite
+        new = NewMember(
+            phone=ticket.phone,
+            level=self._policy.members.first_level,
+            generation=0 if invite.issuer_id is None else invite.issuer_generation + 1,
+            inviter_id=invite.issuer_id,
+            invite_id=invite.id,
+            campaign_id=invite.campaign_id,
+            campaign=invite.campaign,
+            external_id=wanted.external_id,
+            locale=wanted.locale,
+        )
+        try:
+            return self._members.add(tx, new)
+        except Refused as refused:
+            if refused.code != "phone_taken":
+                raise
+            if ticket.proof is not None and ticket.proof.hold_id is not None:
+                self._holds.release(tx, ticket.proof.hold_id)
+            raise Refused(refused.code, refused.detail, keeps_effect=True) from None
+
+    def _use(self, tx: Tx, ticket: _Ticket) -> None:
+        """Use up the proof, where there is one, and a use of the invite."""
+        invite, phone, proof = ticket.invite, ticket.phone, ticket.proof
+        if proof is None:
+            used = self._holds.use_free(tx, invite.id, phone.id)
+        else:
+            self._verifications.consume(tx, proof)
+            used = proof.hold_id is not None and self._holds.use_held(tx, invite.id, phone.id, proof.hold_id)
+        if not used:
+            raise refuse_code()

@@ -30,6 +30,7 @@ from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import (
     api_keys,
     devices,
+    idempotency,
     invites,
     messages,
     phone_index,
@@ -77,6 +78,7 @@ class Rotation:
         Raises:
             Refused: `rotation_running`, `keyring_fixed`.
         """
+        self._keyring.reload()
         if len(self._keyring.live(purpose)) > 1:
             raise Refused("rotation_running", f"A rotation of {purpose} is under way; finish it first.")
         waits = purpose is Purpose.PHONE_LOOKUP
@@ -93,6 +95,7 @@ class Rotation:
         Raises:
             Refused: `rotation_not_running`, `key_in_use`.
         """
+        self._keyring.reload()
         coming = next((k for k in self._keyring.live(purpose) if k.state is KeyState.NEXT), None)
         if coming is None:
             raise Refused("rotation_not_running", f"There is no new {purpose} key to promote.")
@@ -116,6 +119,7 @@ class Rotation:
         Raises:
             Refused: `not_found`, `key_in_use`.
         """
+        self._keyring.reload()
         key = self._keyring.by_id(key_id)
         if key is None:
             raise Refused("not_found", f"There is no key {key_id}.")
@@ -133,7 +137,10 @@ class Rotation:
         match key.purpose:
             case Purpose.SEAL:
                 count = sum(self._sealed_with(tx, column, key.id) for _, column in _SEALED)
-                return f"{count} values are sealed with {key.id}; move them first." if count else None
+                if count:
+                    return f"{count} values are sealed with {key.id}; move them first."
+                answers = self._sealed_with(tx, idempotency.c.answer, key.id)
+                return f"{answers} stored answers need {key.id}, for a day at most." if answers else None
             case Purpose.PHONE_LOOKUP:
                 missing = tx.one(_UNINDEXED, key=self._keyring.current(key.purpose).id).n
                 return f"{missing} phones are indexed only under {key.id}." if missing else None
@@ -210,6 +217,7 @@ class Rotation:
         text = dump_keys(keys)
         parse_keys(text)
         write_private(path, text)
+        self._keyring.reload()
         self._journal.tell(tx, "keys.changed", "keyring", {"what": what}, public=False)
 
 

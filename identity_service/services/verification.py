@@ -130,11 +130,6 @@ _EXHAUST = Statement(
     .values(state="exhausted", sealed_code=None)
     .returning(verifications.c.hold_id)
 )
-_UNCOUNT = Statement(
-    update(verifications)
-    .where(verifications.c.id == bindparam("id_"))
-    .values(attempts=verifications.c.attempts - 1)
-)
 _RESENT = Statement(
     update(verifications)
     .where(
@@ -152,6 +147,16 @@ _USE_PROOF = Statement(
         verifications.c.proof_used_at.is_(None),
     )
     .values(proof_used_at=_now, sealed_code=None)
+)
+_HOLD_WANTED = Statement(  # by another verification of the same phone, which took the hold over
+    select(verifications.c.id)
+    .where(
+        verifications.c.hold_id == bindparam("hold"),
+        verifications.c.id != bindparam("id"),
+        verifications.c.state != "exhausted",
+        verifications.c.created_at > bindparam("since", type_=BigInteger),
+    )
+    .limit(1)
 )
 _EXHAUSTED_LATELY = Statement(
     select(func.count().label("n")).where(
@@ -404,13 +409,13 @@ class Verifications:
         row = self._row(tx, verification_id)
         if not counted:
             raise _over(row, tx.now)
+        if row.proof_used_at is not None:
+            # The code went with its proof, so no answer is right or wrong any more: none is counted.
+            raise Refused("proof_consumed", "This verification's proof was used.")
         guess = budgets.take(tx, self._guesses(row))
         if row.decoy or not self._is_right(row, code):
             raise self._wrong(tx, row)
         budgets.give_back(tx, guess)
-        if row.state == "approved" and row.proof_used_at is not None:
-            tx.run(_UNCOUNT, id_=row.id)
-            raise Refused("proof_consumed", "This verification's proof was used.", keeps_effect=True)
         tx.run(_APPROVE, id_=row.id, now_=tx.now)
         if row.state == "pending":
             budgets.clear_cooldowns(tx, row.phone_id)
@@ -430,14 +435,16 @@ class Verifications:
         )
 
     def _is_right(self, row: Any, code: str) -> bool:
-        if row.sealed_code is None:  # the proof was used: its code is gone
+        if row.sealed_code is None:  # wiped
             return False
         return hmac.compare_digest(self._seal.open(row.sealed_code, row.id), code.encode())
 
     def _wrong(self, tx: Tx, row: Any) -> Refused:
         exhausted = tx.one(_EXHAUST, id_=row.id)
         if exhausted is not None and exhausted.hold_id is not None:
-            self._holds.release(tx, exhausted.hold_id)
+            since = tx.now - self._policy.verification.life - self._policy.verification.proof_life
+            if tx.one(_HOLD_WANTED, hold=exhausted.hold_id, id=row.id, since=since) is None:
+                self._holds.release(tx, exhausted.hold_id)
         return Refused(
             "code_incorrect",
             "This is not the code that was sent.",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from tests.support.world import Api, World
@@ -59,7 +60,13 @@ def send(world: World, request: Request) -> Answer:
 
 def contend(world: World, requests: Sequence[Request]) -> list[Answer]:
     """Send all requests at the same instant."""
-    return race([lambda one=one: send(world, one) for one in requests])  # type: ignore[misc]
+    return race([partial(send, world, one) for one in requests])
+
+
+def contend_with(world: World, requests: Sequence[Request], *jobs: Callable[[], object]) -> list[Answer]:
+    """Send all requests at the same instant at which jobs begin; the requests' answers."""
+    calls: list[Callable[[], object]] = [partial(send, world, one) for one in requests]
+    return [one for one in race([*calls, *jobs]) if isinstance(one, Answer)]
 
 
 def tally(answers: Sequence[Answer]) -> Counter[str]:

@@ -54,8 +54,9 @@ RULES: Final = {
     "an ended invite was told of exactly once": """
         SELECT i.id FROM invites i WHERE i.state IN ('revoked', 'expired') AND 1 <>
             (SELECT count(*) FROM journal j WHERE j.subject_id = i.id AND j.type = 'invite.' || i.state)""",
-    "guesses are counted once": """
-        SELECT id FROM verifications WHERE (state = 'exhausted') <> (attempts = max_attempts)""",
+    "a verification is exhausted by its last attempt and by nothing else": """
+        SELECT id FROM verifications WHERE (state = 'pending' AND attempts = max_attempts)
+            OR (state = 'exhausted' AND attempts < max_attempts)""",
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 
 import pytest
 
 from identity_service.ports import DAY, MINUTE, SECOND
-from tests.races.contenders import Answer, Request, contend, race, send, tally
+from tests.races.contenders import Answer, Request, contend, contend_with, race, send, tally
 from tests.races.soundness import number
 from tests.support.world import Api, World
 
@@ -48,9 +50,8 @@ def test_a_slot_that_expires_is_not_spent_by_any_of_50_invites(world: World) -> 
     world.clock.advance(DAY)
     body = {"issuer_id": issuer.id, "channel": "link"}
     requests = [Request(api=api, path="/v1/invites", json=body)] * 50
-    sweeps = [lambda: world.worker.housekeep()]
-    answers = race([*[lambda one=one: send(world, one) for one in requests], *sweeps])  # type: ignore[misc]
-    assert tally([one for one in answers if isinstance(one, Answer)]) == {"409 quota_exhausted": 50}
+    answers = contend_with(world, requests, world.worker.housekeep)
+    assert tally(answers) == {"409 quota_exhausted": 50}
     assert api.get(f"/v1/members/{issuer.id}/quota").json == {
         "available": 0,
         "granted": 3,
@@ -122,8 +123,10 @@ def test_an_invite_that_expires_while_it_is_redeemed_is_either_refunded_or_used(
             world.worker.housekeep()
             time.sleep(0.005)
 
-    calls = [lambda turn=turn, one=one: redeem(turn, one) for turn, (_, one) in enumerate(pairs)]  # type: ignore[misc]
-    answers = [one for one in race([*calls, sweep]) if isinstance(one, Answer)]
+    calls: list[Callable[[], Answer | None]] = [
+        partial(redeem, turn, one) for turn, (_, one) in enumerate(pairs)
+    ]
+    answers = [one for one in race([*calls, sweep]) if one is not None]
     world.clock.advance(MINUTE)
     world.worker.housekeep()
     outcomes = tally(answers)

@@ -70,7 +70,7 @@ def spend_the_anonymous_lane(world: World, api: Api, phone: str) -> None:
 
 
 def test_lanes_are_independent(world: World) -> None:
-    """Attack: burning a stranger's budget, so that the owner's own device and an inviter get nothing through."""
+    """Attack: burning a stranger's budget, so that the owner's device and an inviter get nothing through."""
     api, seed, phone = world.api(), world.seed(quota=1), world.phone()
     device = world.join(api, seed.id, phone)["device_token"]
     world.clock.advance(2 * DAY)
@@ -99,7 +99,7 @@ def test_a_phone_that_nobody_owns_meets_the_same_limits(world: World) -> None:
 
 
 def test_a_members_day_of_sms_invites_ends_and_no_revocation_gives_it_back(world: World) -> None:
-    """Attack: the pump. Invite by SMS, revoke, get the quota back, invite again, and be paid by the carrier."""
+    """Attack: the pump. Invite by SMS, revoke, get the quota back, invite again; the carrier pays a share."""
     api, issuer = world.api(), world.seed(quota=60)
 
     def invite_30() -> list[Answer]:

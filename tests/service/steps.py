@@ -1,13 +1,15 @@
-"""Steps that the tests of the services share: an answer taken apart, a member sanctioned, a code guessed wrong."""
+"""Steps that the tests of the services share: answers taken apart, things made by one call."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from werkzeug.test import TestResponse
 
-from identity_service.ports import Instant, instant_of, rfc3339
+from identity_service.policy.rules import default_text
+from identity_service.ports import Instant, SystemClock, instant_of, rfc3339
 from tests.support.world import Api, World
 
 Body = dict[str, Any]
@@ -99,3 +101,28 @@ def audit(world: World, subject_id: str) -> list[Any]:
 def messages_to(world: World, phone: str) -> list[str]:
     """The texts that a phone received, newest first."""
     return [message["body"] for message in world.inbox(phone)]
+
+
+class _StoppedClock(SystemClock):
+    def __init__(self, at_: Instant) -> None:
+        self._at = at_
+
+    def now(self) -> Instant:
+        return self._at
+
+
+def stop_clock(world: World) -> None:
+    """Let time pass only by `world.clock.advance`, so that two runs can be compared to the microsecond."""
+    world.clock._system = _StoppedClock(world.clock.now() - world.clock.ahead)
+
+
+def policy_with(**changes: str) -> str:
+    """A policy file like the default one with some rules changed; its path, for the setting."""
+    lines = []
+    for line in default_text().splitlines():
+        name = line.partition(" = ")[0]
+        lines.append(f"{name} = {changes.pop(name)}" if name in changes else line)
+    assert not changes, f"no such rule: {changes}"
+    path = Path("policy.toml").resolve()
+    path.write_text("\n".join(lines))
+    return str(path)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from identity_service.ports import DAY, HOUR, MINUTE, SECOND
+from identity_service.codes import LINK_SYMBOLS, new_code
+from identity_service.db.tables import invites
+from identity_service.ports import DAY, HOUR, MINUTE, SECOND, SystemEntropy
 from tests.service.steps import (
     at,
     audit,
@@ -102,8 +105,6 @@ def test_lists_filter_and_page_without_gaps_or_doubles_while_more_arrive(world: 
     ok(api.post(f"/v1/invites/{mine[0]}/revoke", {"reason": "a slip"}))
     first = ok(api.get(f"/v1/invites?issuer_id={one.id}&limit=3"))
     link(api, one.id)  # arrives while somebody is paging
-    rest = pages(api, f"/v1/invites?issuer_id={one.id}&limit=3&cursor={first['next_cursor']}".replace("&cursor", "&cursor"))[:0]
-    assert rest == []
     second = ok(api.get(f"/v1/invites?issuer_id={one.id}&limit=3&cursor={first['next_cursor']}"))
     third = ok(api.get(f"/v1/invites?issuer_id={one.id}&limit=3&cursor={second['next_cursor']}"))
     seen = [invite["id"] for page in (first, second, third) for invite in page["data"]]
@@ -136,10 +137,8 @@ def test_a_lookup_tells_what_a_code_needs_and_nothing_more(world: World) -> None
 
 def test_every_code_that_will_not_do_looks_the_same(world: World) -> None:
     api, seed, other = world.api(), world.seed(quota=9), world.seed(quota=1)
-    revoked, expired, used, banned = link(api, seed.id), link(api, seed.id, expires_in="1h"), *(
-        link(api, seed.id),
-        link(api, other.id),
-    )
+    revoked, expired = link(api, seed.id), link(api, seed.id, expires_in="1h")
+    used, banned = link(api, seed.id), link(api, other.id)
     ok(api.post(f"/v1/invites/{revoked['id']}/revoke", {"reason": "a slip"}))
     start(api, world.phone(), "registration", invite_code=used["code"])  # its one use is held
     world.clock.advance(20 * MINUTE)
@@ -150,10 +149,7 @@ def test_every_code_that_will_not_do_looks_the_same(world: World) -> None:
         ),
         201,
     )
-    elsewhere = World(str(world.services.store.engine.url), public_url="http://127.0.0.1:9")
-    unknown = link(api, seed.id)["code"]
-    elsewhere.close()
-    missing = _unknown_code(unknown)
+    missing = _unknown_code()
     held = ok(api.post("/v1/invites/lookup", {"code": used["code"]}))
     world.clock.advance(2 * HOUR)
     answers = [
@@ -175,14 +171,9 @@ def test_every_code_that_will_not_do_looks_the_same(world: World) -> None:
     ]
 
 
-def _unknown_code(like: str) -> str:
+def _unknown_code() -> str:
     """A code with a right check symbol that nobody was given."""
-    from identity_service.codes import LINK_SYMBOLS, new_code
-    from identity_service.ports import SystemEntropy
-
-    code = str(new_code(SystemEntropy(), symbols=LINK_SYMBOLS))
-    assert code != like
-    return code
+    return str(new_code(SystemEntropy(), symbols=LINK_SYMBOLS))
 
 
 def test_a_typing_error_is_told_apart_from_a_miss(world: World) -> None:
@@ -196,7 +187,7 @@ def test_a_typing_error_is_told_apart_from_a_miss(world: World) -> None:
     ):
         problem = no(api.post(path, body), 422, "invite_not_redeemable")
         assert [error["code"] for error in problem["errors"]] == ["typo"]
-    miss = {"purpose": "registration", "phone": world.phone(), "invite_code": _unknown_code(code)}
+    miss = {"purpose": "registration", "phone": world.phone(), "invite_code": _unknown_code()}
     assert "errors" not in no(api.post("/v1/verifications", miss), 422, "invite_not_redeemable")
 
 
@@ -264,10 +255,6 @@ def test_revoking_gives_back_exactly_what_was_not_redeemed_and_only_once(world: 
 
 
 def _held(invite_id: str) -> Any:
-    from sqlalchemy import select
-
-    from identity_service.db.tables import invites
-
     return select(invites.c.held, invites.c.starts, invites.c.uses).where(invites.c.id == invite_id)
 
 
@@ -383,7 +370,6 @@ def test_eligibility_counts_an_overdue_grant_no_more_than_the_enforcing_code_doe
     told = ok(api.get(f"/v1/members/{seed.id}/invite-eligibility"))
     no(api.post("/v1/invites", {"issuer_id": seed.id, "channel": "link"}), 409, "quota_exhausted")
     assert (told["allowed"], told["available"]) == (False, 0)
-    assert ok(api.get(f"/v1/members/{seed.id}"))["quota"]["available"] == 0
 
 
 def test_a_suspension_with_an_end_tells_when_waiting_will_help(world: World) -> None:

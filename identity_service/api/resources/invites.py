@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flask import g
@@ -56,6 +55,7 @@ def _wanted(call: Call, body: s.IssueInviteIn) -> IssueInvite:
     example={"issuer_id": "mem_01k0tf55mn9s0j7qdpmwvwrxj2a3", "channel": "link"},
     links={
         "get": ("get_invite", {"invite_id": "$response.body#/id"}),
+        "resend": ("resend_invite", {"invite_id": "$response.body#/id"}),
         "revoke": ("revoke_invite", {"invite_id": "$response.body#/id"}),
     },
 )
@@ -114,7 +114,7 @@ def _render_item(index: int, result: InviteView | tuple[Refused, int]) -> s.Bulk
         )
     refused, now = result
     status, _, body = problems.of_refusal(refused, g.request_id, now)
-    found = s.ProblemOut.model_construct(**json.loads(body))
+    found = s.ProblemOut.model_validate_json(body)
     return s.BulkResultOut.model_construct(index=index, status=status, invite=None, problem=found)
 
 

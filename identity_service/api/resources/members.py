@@ -32,7 +32,11 @@ _PROOF = ("proof_invalid", "proof_expired", "proof_consumed")
         "external_id_taken",
     ),
     example={"invite_code": "7KQ4M-2XD9P-TA3HK", "phone": "+14155550123", "external_id": "user-4711"},
-    links={"member": ("get_member", {"member_id": "$response.body#/member/id"})},
+    links={
+        "member": ("get_member", {"member_id": "$response.body#/member/id"}),
+        "quota": ("get_quota", {"member_id": "$response.body#/member/id"}),
+        "eligibility": ("get_invite_eligibility", {"member_id": "$response.body#/member/id"}),
+    },
 )
 def register(call: Call) -> Work:
     """Redeem an invite: with a `proof`, or with the `phone` alone where the invite went to it by SMS lately.
@@ -60,7 +64,8 @@ def register(call: Call) -> Work:
     body=s.LoginIn,
     answers={200: s.LoggedInOut},
     refusals=(*_PROOF, "member_suspended", "member_banned", "recovery_required"),
-    example={"proof": "eyJ2IjoidmVyXzAx…"},
+    example={"proof": "eyJ2IjoidmVyXzAx.aSGmEA.Zq3x0bX1rWm8"},
+    links={"member": ("get_member", {"member_id": "$response.body#/member/id"})},
 )
 def log_in(call: Call) -> Work:
     """Exchange a login proof for an assertion. Who was away for long must use a recovery."""
@@ -76,6 +81,14 @@ def log_in(call: Call) -> Work:
     summary="Read a member",
     scope=Scope.MEMBERS_READ,
     answers={200: s.MemberOut},
+    links={
+        "inviter": ("get_member", {"member_id": "$response.body#/inviter_id"}),
+        "invite": ("get_invite", {"invite_id": "$response.body#/invite_id"}),
+        "invitees": ("list_invitees", {"member_id": "$response.body#/id"}),
+        "ancestors": ("list_ancestors", {"member_id": "$response.body#/id"}),
+        "quota": ("get_quota", {"member_id": "$response.body#/id"}),
+        "standing": ("get_standing", {"member_id": "$response.body#/id"}),
+    },
 )
 def get_member(call: Call) -> Work:
     """A member with trust, level and quota; the phone masked."""

@@ -24,8 +24,13 @@ from identity_service.services.clients import Scope
         "member_banned",
         "recovery_held_elsewhere",
     ),
-    example={"proof": "eyJ2IjoidmVyXzAx…"},
-    links={"get": ("get_recovery", {"recovery_id": "$response.body#/id"})},
+    example={"proof": "eyJ2IjoidmVyXzAx.aSGmEA.Zq3x0bX1rWm8"},
+    links={
+        "get": ("get_recovery", {"recovery_id": "$response.body#/id"}),
+        "code": ("give_recovery_code", {"recovery_id": "$response.body#/id"}),
+        "veto": ("veto_recovery", {"recovery_id": "$response.body#/id"}),
+        "member": ("get_member", {"member_id": "$response.body#/member_id"}),
+    },
 )
 def recover(call: Call) -> Work:
     """`granted` with an assertion, or `held` until `release_at`, with a notice to the number on record.

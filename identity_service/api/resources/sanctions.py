@@ -19,7 +19,10 @@ from identity_service.services.sanctions import Impose, Preview
     answers={201: s.SanctionOut, 200: s.SanctionPreviewOut},
     refusals=("validation_failed", "member_erased"),
     example={"action": "warn", "reason_code": "spam", "explanation": "Ten strangers reported your invites."},
-    links={"lift": ("lift_sanction", {"sanction_id": "$response.body#/id"})},
+    links={
+        "lift": ("lift_sanction", {"sanction_id": "$response.body#/id"}),
+        "standing": ("get_standing", {"member_id": "$response.body#/member_id"}),
+    },
 )
 def sanction_member(call: Call) -> Work:
     """Warn, freeze invites, suspend or ban one member, with a reason and an explanation that the member sees.

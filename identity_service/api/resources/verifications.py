@@ -31,6 +31,7 @@ from identity_service.services.verification import StartVerification
     example={"purpose": "registration", "phone": "+14155550123", "invite_code": "7KQ4M-2XD9P-TA3HK"},
     links={
         "get": ("get_verification", {"verification_id": "$response.body#/id"}),
+        "resend": ("resend_verification", {"verification_id": "$response.body#/id"}),
         "check": ("check_verification", {"verification_id": "$response.body#/id"}),
     },
 )

@@ -155,6 +155,16 @@ def test_judging_at_join_does_not_look_into_the_future() -> None:
         assert after[index] == scores
 
 
+def test_an_invitation_that_has_not_happened_yet_says_nothing() -> None:
+    def score_of_x(value: int) -> tuple[float, ...]:
+        # u is rated at 2 and invited at 4; x is invited by the same v at 3 and must not hear of u.
+        lines = ["z,v,1,1", f"q,u,{value},2", "v,x,3,3", "v,u,2,4"]
+        rated = rated_forest(read_ratings(lines))
+        return scores_at_join(rated, RATINGS_PARAMETERS)[rated.forest.index("x")][:3]
+
+    assert score_of_x(-5) == score_of_x(5)
+
+
 def test_rating_files_and_labelled_trees_are_told_apart_and_both_judged() -> None:
     rng = np.random.default_rng(2)
     network = attacked_network(rng, Attack.BROKER, members=400)

@@ -188,15 +188,52 @@ def test_published_scores_stay_within_their_tolerance() -> None:
 
 
 def test_what_was_remembered_is_not_told_again() -> None:
-    follower = TrustFollower(InviteForest.from_parents([-1, 0, 1, 1]))
+    history = History(8)
+    for _ in range(600):
+        history.step()
+    published = PublishedScores(history.follower)
+    published.remember(history.follower.rebuild())
+    assert list(published.moved(range(len(history.follower.forest)))) == []
+
+
+def test_a_change_that_nobody_can_see_does_not_visit_the_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    follower = TrustFollower(InviteForest.from_parents([-1, *[0] * 5_000]))
     published = PublishedScores(follower)
-    arrays = follower.solve()
-    published.remember(arrays.log_odds(), arrays.conduct)
-    assert list(published.moved(range(4))) == []
+    assert len(list(published.moved(range(5_001)))) == 5_001
+    visited: list[int] = []
+    score = PublishedScores._score
+
+    def watched(published: PublishedScores, index: int, t: float) -> TrustScore:
+        visited.append(index)
+        return score(published, index, t)
+
+    monkeypatch.setattr(PublishedScores, "_score", watched)
+    follower.start_epoch(AlphaEpoch(version=1, alpha=0.001))
+    touched = follower.apply(Evidence(kind=EvidenceKind.MATURED, member=7))
+    assert list(published.moved([touched])) == []
+    assert visited == [0, 7]
+
+
+def test_flags_recorded_all_at_once_equal_those_recorded_one_by_one() -> None:
+    forest = InviteForest.from_parents([-1, 0, 1, 1])
+    one, other = TrustFollower(forest), TrustFollower(forest)
+    for kind in (EvidenceKind.MATURED, EvidenceKind.AGED, EvidenceKind.SOLD_INVITES):
+        one.ledger.record_many(kind, [1, 3])
+        for member in (1, 3):
+            other.ledger.record(Evidence(kind=kind, member=member))
+    one.start_epoch()
+    other.start_epoch()
+    assert scores(one) == scores(other)
+    np.testing.assert_allclose(one.ledger.private_all(), [0, 0.05, 0, 0.05])
+    with pytest.raises(BadEvidence):
+        one.ledger.record_many(EvidenceKind.REPORT, [1])
+    with pytest.raises(UnknownMember):
+        one.ledger.record_many(EvidenceKind.BAN, [1, 99])
+    assert not one.ledger.facts(1).has(EvidenceKind.BAN)
 
 
 def test_the_end_of_a_long_chain_is_asked_and_updated_without_walking_it() -> None:
-    size = 1_000_000
+    size = 200_000
     follower = TrustFollower(InviteForest.from_parents(np.arange(-1, size - 1)))
     follower.apply(Evidence(kind=EvidenceKind.BAN, member=size - 2))
     expected = follower.solve().log_odds()

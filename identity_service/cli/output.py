@@ -1,0 +1,98 @@
+"""What is printed: JSON in the API's shapes, tables for people, plain columns for pipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import rich_click as click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+
+def message(text: str) -> None:
+    """Tell something on stderr."""
+    click.echo(printable(text, keep="\n"), err=True)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return a text from outside without what would steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def plain(model: BaseModel) -> dict[str, Any]:
+    """Return a model as the API would send it."""
+    shape: dict[str, Any] = json.loads(model.model_dump_json(exclude_defaults=True))
+    return shape
+
+
+def print_json(value: BaseModel | Mapping[str, Any] | Sequence[Any]) -> None:
+    shape = plain(value) if isinstance(value, BaseModel) else value
+    click.echo(json.dumps(shape, ensure_ascii=False, indent=2))
+
+
+def print_json_line(value: Mapping[str, Any]) -> None:
+    """Print one item of a stream."""
+    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def cell(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.3f}"
+        case _:
+            return printable(str(value))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table on a terminal, tab-separated columns under a header elsewhere."""
+    if not sys.stdout.isatty():
+        click.echo("\t".join(columns))
+        for row in rows:
+            click.echo("\t".join(cell(value) for value in row))
+        return
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row))
+    Console().print(table)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print one thing, a field a line."""
+    if not sys.stdout.isatty():
+        for name, value in fields.items():
+            click.echo(f"{name}\t{cell(value)}")
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in fields.items():
+        table.add_row(Text(name, style="bold"), Text(cell(value)))
+    Console().print(table)
+
+
+class Bar(Protocol):
+    def __call__(self, done: int) -> None:
+        """Move the bar on by so many."""
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Bar]:
+    """Show a bar on stderr while long work runs, where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done: None  # noqa: ARG005 - nobody looks
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda done: shown.advance(task, done)

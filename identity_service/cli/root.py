@@ -1,0 +1,51 @@
+"""`identity` itself: the tree of commands."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from identity_service import __version__
+from identity_service.cli import (
+    audit,
+    clients,
+    database,
+    doctor,
+    events,
+    invites,
+    keys,
+    members,
+    messages,
+    quota,
+    serve,
+    trace,
+    tree,
+)
+from identity_service.cli.command import Root
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="identity")
+def identity() -> None:
+    """The invite graph and phone verification of a network, from the operator's side.
+
+    Data goes to stdout, messages to stderr.  Exit codes: 0 done, 1 refused by a rule, 2 wrong usage,
+    3 the store or a provider cannot be reached.
+    """
+
+
+for command in (serve.serve, serve.worker, doctor.doctor, serve.openapi, serve.demo):
+    identity.add_command(command)
+invites.invites.add_command(trace.trace)
+for topic in (
+    database.db,
+    keys.keys,
+    audit.audit,
+    clients.clients,
+    invites.invites,
+    quota.quota,
+    members.members,
+    tree.tree,
+    events.events,
+    messages.messages,
+):
+    identity.add_command(topic)
