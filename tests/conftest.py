@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from identity_service.db import migrate
 from identity_service.db.store import prepare_engine
+from identity_service.db.tables import metadata
 from tests.support import postgres
 from tests.support.world import World
 
@@ -52,22 +54,72 @@ def postgres_template(pytestconfig: pytest.Config) -> Iterator[str]:
     postgres.drop_database(server, name)
 
 
+# What a test may have changed: every column, constraint and index, in one line.
+_SHAPE = text(
+    "SELECT (SELECT md5(string_agg(concat(table_name, column_name, data_type), ','"
+    " ORDER BY table_name, column_name)) FROM information_schema.columns WHERE table_schema = 'public'),"
+    " (SELECT md5(string_agg(conname, ',' ORDER BY conname)) FROM pg_constraint),"
+    " (SELECT md5(string_agg(indexdef, ',' ORDER BY indexdef)) FROM pg_indexes WHERE schemaname = 'public'),"
+    " (SELECT string_agg(version_num, ',') FROM alembic_version)"
+)
+
+
+class ReusedDatabase:
+    """One PostgreSQL database for many tests, emptied before each: a twentieth of the time of a new one.
+
+    A test may leave anything behind, a broken schema and open transactions included: then it is made anew.
+    """
+
+    def __init__(self, server: str, template: str) -> None:
+        self._server, self._template = server, template
+        self._name = f"test_{uuid.uuid4().hex[:16]}"
+        self._url: str | None = None
+        self._shape: Any = None
+
+    def empty(self) -> str:
+        """Return the URL of the database, migrated and without a row."""
+        if self._url is None or not self._emptied(self._url):
+            self.drop()
+            self._url = postgres.create_database(self._server, self._name, template=self._template)
+            with create_engine(self._url, poolclass=NullPool).connect() as connection:
+                self._shape = connection.execute(_SHAPE).one()
+        return self._url
+
+    def _emptied(self, url: str) -> bool:
+        engine = create_engine(url, poolclass=NullPool)
+        try:
+            with engine.begin() as connection:
+                connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+                # Tables in any order.
+                connection.execute(text("SET LOCAL session_replication_role = replica"))
+                for table in metadata.tables.values():
+                    connection.execute(table.delete())
+                return bool(connection.execute(_SHAPE).one() == self._shape)
+        except DBAPIError:
+            return False
+
+    def drop(self) -> None:
+        postgres.drop_database(self._server, self._name)
+
+
+@pytest.fixture(scope="session")
+def postgres_database(pytestconfig: pytest.Config, postgres_template: str) -> Iterator[ReusedDatabase]:
+    database = ReusedDatabase(pytestconfig.stash[_server].url, postgres_template)
+    yield database
+    database.drop()
+
+
 @pytest.fixture(params=STORES)
-def store_url(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """The URL of an empty, migrated database of this test's own; the working folder is the test's, too."""
+def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty, migrated database for this test; the working folder is the test's, too."""
     monkeypatch.chdir(tmp_path)
-    if request.param == "sqlite":
-        target = tmp_path / "var" / "identity.sqlite3"
-        target.parent.mkdir()
-        shutil.copy(request.getfixturevalue("sqlite_template"), target)
-        yield f"sqlite:///{target}"
-        return
-    server, name = request.config.stash[_server].url, f"test_{uuid.uuid4().hex[:16]}"
-    template = request.getfixturevalue("postgres_template")
-    yield postgres.create_database(server, name, template=template)
-    postgres.drop_database(server, name)
+    if request.param == "postgresql":
+        database: ReusedDatabase = request.getfixturevalue("postgres_database")
+        return database.empty()
+    target = tmp_path / "var" / "identity.sqlite3"
+    target.parent.mkdir()
+    shutil.copy(request.getfixturevalue("sqlite_template"), target)
+    return f"sqlite:///{target}"
 
 
 @pytest.fixture

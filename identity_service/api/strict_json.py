@@ -10,6 +10,7 @@ from identity_service.errors import Refused
 
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 32
+_EXACT: Final = 2**53  # beyond it a float is no exact integer
 
 
 def loads(body: bytes) -> Any:
@@ -45,11 +46,12 @@ def _constant(name: str) -> Any:
     raise Refused("json_not_a_number", f"{name} is not JSON.")
 
 
-def _float(text: str) -> float:
+def _float(text: str) -> float | int:
     value = float(text)
     if not math.isfinite(value):
         raise Refused("json_not_a_number", "A number is too large.")
-    return value
+    # To JSON Schema, and so to our description, 1.0 is an integer: some languages write all numbers so.
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
 
 
 def _check_text(value: Any) -> None:

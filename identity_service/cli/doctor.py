@@ -60,10 +60,10 @@ def _examine(session: Session) -> Iterator[Check]:
         return
     yield Check(name="settings", ok=True, detail=f"IDENTITY_ENV={settings.env.value}")
     keyring_fits = yield from _keyring(settings)
-    yield from _policy(settings)
+    policy_fits = yield from _policy(settings)
     yield _providers(settings)
     migrated = yield from _store(session)
-    if keyring_fits and migrated:
+    if keyring_fits and policy_fits and migrated:
         yield from _running(session)
     else:
         yield Check(name="worker", ok=None, detail="what is wrong above comes first")
@@ -90,13 +90,14 @@ def _others_may_read(path: Path | None) -> bool:
     return path is not None and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
-def _policy(settings: Settings) -> Iterator[Check]:
+def _policy(settings: Settings) -> Generator[Check, None, bool]:
     try:
         policy = load_policy(settings.policy_file)
     except Misconfigured as wrong:
         yield from (Check(name="policy", ok=False, detail=fault) for fault in wrong.faults)
-        return
+        return False
     yield Check(name="policy", ok=True, detail=f"version {policy.version}")
+    return True
 
 
 def _providers(settings: Settings) -> Check:

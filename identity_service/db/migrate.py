@@ -46,8 +46,9 @@ def is_behind(engine: Engine) -> bool:
     at = version(engine)
     if at is None:
         return True
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    return at in known and at != newest()
+    scripts = ScriptDirectory.from_config(_config())
+    known = {script.revision for script in scripts.walk_revisions()}
+    return at in known and at != scripts.get_current_head()
 
 
 def upgrade(engine: Engine) -> str:

@@ -143,7 +143,7 @@ _WIPE = Statement(update(messages).where(messages.c.id == bindparam("message")).
 _BY_ATTEMPT = Statement(
     select(messages.c.id, messages.c.state, messages.c.provider_ref, messages.c.subject_id).where(
         or_(
-            messages.c.attempt_id == bindparam("attempt"),
+            (messages.c.id == bindparam("message")) & (messages.c.attempt_id == bindparam("attempt")),
             (messages.c.provider == bindparam("by")) & (messages.c.provider_ref == bindparam("ref")),
         )
     )
@@ -360,9 +360,11 @@ class Delivery:
 
     def mark_failed(self, tx: Tx, claimed: Claimed, failure: ProviderFailure) -> None:
         """Try again later, or end: what no provider can help with at once, the rest after some tries."""
-        hopeless = failure.kind in (FailureKind.WRONG_NUMBER, FailureKind.FRAUD, FailureKind.REJECTED)
-        if hopeless:
+        if failure.kind in (FailureKind.WRONG_NUMBER, FailureKind.FRAUD):
             self._over(tx, claimed.id, claimed.attempt_id, "failed", failure.plain, failure.provider)
+            return
+        if failure.kind is FailureKind.REJECTED:  # an operator must act, and can replay it then
+            self._over(tx, claimed.id, claimed.attempt_id, "dead", failure.plain, failure.provider)
             return
         again_at = tx.now + self._backoff(claimed.attempts, failure.retry_after)
         if claimed.attempts >= MAX_ATTEMPTS or again_at >= claimed.not_after:
@@ -408,23 +410,24 @@ class Delivery:
         Returns:
             Whether the message is known here.
         """
-        rows = tx.all(_BY_ATTEMPT, attempt=attempt_id, by=receipt.provider, ref=receipt.provider_id)
-        if not rows:
-            return False
-        row = rows[0]
-        reached = _STATE_OF[advance(_REACHED[row.state], receipt.state)]
-        if reached == row.state:
-            return True
-        tx.run(
-            _FOLLOW,
-            message=row.id,
-            was=row.state,
-            reached=reached,
-            why=receipt.plain,
-            by=receipt.provider,
-            ref=receipt.provider_id,
-            now_=tx.now,
-        )
+        named = {"by": receipt.provider, "ref": receipt.provider_id}
+        message_id, _, _ = attempt_id.partition(".")
+        for _ in DeliveryState:  # overtaken that often by states that only move up? hardly
+            row = tx.one(_BY_ATTEMPT, message=message_id, attempt=attempt_id, **named)
+            if row is None:
+                return False
+            reached = _STATE_OF[advance(_REACHED[row.state], receipt.state)]
+            if reached == row.state or tx.run(
+                _FOLLOW,
+                message=row.id,
+                was=row.state,
+                reached=reached,
+                why=receipt.plain,
+                now_=tx.now,
+                **named,
+            ):
+                return True
+            # Another report, or the worker's own mark, came between: merge with what it left.
         return True
 
     # -- for operators ------------------------------------------------------------------------------

@@ -51,7 +51,10 @@ def test_a_dry_run_makes_nothing(run: Terminal, world: World) -> None:
     seed = world.seed(quota=1)
     assert run("invites", "issue", "--issuer", seed.id, "--dry-run").stdout == ""
     assert run.json("quota", "show", seed.id)["available"] == 1
-    assert "quota_exhausted" in run("invites", "issue", "--issuer", seed.id, "--count", "2", "--dry-run", code=1).stderr
+    assert (
+        "quota_exhausted"
+        in run("invites", "issue", "--issuer", seed.id, "--count", "2", "--dry-run", code=1).stderr
+    )
 
 
 def test_more_than_a_hundred_are_made_only_when_meant(run: Terminal) -> None:

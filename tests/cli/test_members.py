@@ -10,7 +10,8 @@ def test_a_seed_is_a_bare_member_with_nothing_to_give(run: Terminal, world: Worl
     assert made.pop("joined_at").endswith("Z")
     phone = made["phone"]
     assert (phone["country"], phone["type"]) == ("AU", "mobile")
-    assert phone["masked"].startswith("+61") and "4915701" not in phone["masked"]
+    assert phone["masked"].startswith("+61")
+    assert "4915701" not in phone["masked"]
     assert (made["external_id"], made["state"], made["generation"]) == ("user-1", "active", 0)
     assert (made["inviter_id"], made["invite_id"], made["campaign"]) == (None, None, None)
     assert made["quota"] == {"available": 0}
@@ -55,7 +56,11 @@ def test_a_sanction_can_be_rehearsed_imposed_and_lifted(run: Terminal, world: Wo
     assert (preview["dry_run"], preview["state_now"], preview["state_after"]) == (True, "active", "suspended")
     assert run.json("members", "show", seed.id)["state"] == "active"
     imposed = run.json(*order)
-    assert (imposed["action"], imposed["state"], imposed["expires_at"] is None) == ("suspend", "in_force", False)
+    assert (imposed["action"], imposed["state"], imposed["expires_at"] is None) == (
+        "suspend",
+        "in_force",
+        False,
+    )
     assert run.json("members", "show", seed.id)["state"] == "suspended"
     assert "Strangers complained." in run("members", "show", seed.id).stdout
     lifted = run.json("members", "lift", imposed["id"], "--explanation", "A mistake.")

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import networkx as nx
 import pytest
@@ -80,7 +80,7 @@ def test_each_format_can_be_read_by_other_programs(run: Terminal, family: _Famil
     assert set(nx.read_graphml(export("graphml"))) == nodes
     linked = json.loads(export("json").read_text())
     assert set(nx.node_link_graph(linked, edges="edges" if "edges" in linked else "links")) == nodes
-    assert ElementTree.parse(export("gexf")).getroot().tag.endswith("gexf")
+    assert ET.parse(export("gexf")).getroot().tag.endswith("gexf")
     assert export("dot").read_text().startswith("digraph")
 
 

@@ -109,20 +109,18 @@ def test_work_that_is_forged_or_unsolved_does_not_pass_and_breaks_nothing(new_wo
     def pack(value: Any) -> str:
         return base64.b64encode(json.dumps(value).encode()).decode()
 
+    oddities: list[Any] = [
+        [],
+        {},
+        1,
+        None,
+        {"challenge": [], "solution": []},
+        {"challenge": "x", "solution": 1},
+    ]
     hostile: list[str] = [
         _solve(easier),
         pack({"challenge": challenge, "solution": {"counter": 0, "derivedKey": "00"}}),
-        *(
-            pack(value)
-            for value in (
-                [],
-                {},
-                1,
-                None,
-                {"challenge": [], "solution": []},
-                {"challenge": "x", "solution": 1},
-            )
-        ),
+        *(pack(value) for value in oddities),
         pack({"challenge": {"parameters": 1, "signature": 1}, "solution": {}}),
         pack(
             {

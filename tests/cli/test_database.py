@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tests.cli.conftest import Terminal
+from tests.support.world import World
+
+
+@pytest.fixture
+def empty(run: Terminal, world: World) -> Terminal:
+    """The command line before the very first migration."""
+    with world.services.store.engine.begin() as connection:
+        if world.store == "postgresql":
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+            return run
+    world.close()
+    for file in Path("var").glob("identity.sqlite3*"):
+        file.unlink()
+    return run
+
+
+def test_an_empty_database_is_migrated_once(empty: Terminal) -> None:
+    assert empty.json("db", "check", code=1)["revision"] is None
+    rehearsed = empty.json("db", "upgrade", "--dry-run")
+    assert (rehearsed["was"], rehearsed["revision"], rehearsed["dry_run"]) == (None, None, True)
+    done = empty.json("db", "upgrade")
+    assert (done["was"], done["revision"]) == (None, done["newest"])
+    assert empty.json("db", "check") == {
+        "revision": done["newest"],
+        "newest": done["newest"],
+        "differences": [],
+    }
+    again = empty("db", "upgrade")
+    assert again.stderr == "Nothing to do.\n"
+    empty("members", "create", "--seed", "--phone", "+61491570156")
+
+
+def test_a_table_that_was_changed_by_hand_is_told(run: Terminal, world: World) -> None:
+    with world.services.store.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE campaigns ADD COLUMN colour VARCHAR(9)"))
+    assert "colour" in str(run.json("db", "check", code=1)["differences"])
+    assert "colour" in run("doctor", code=1).stdout
+
+
+def test_a_newer_release_may_have_been_here(run: Terminal, world: World) -> None:
+    with world.services.store.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    run("members", "list")
+    assert run("db", "upgrade").stderr == "Nothing to do.\n"
+    run("db", "check", code=1)
+
+
+def test_the_folder_of_a_sqlite_file_is_made(run: Terminal, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new/place/identity.sqlite3"
+    run("db", "upgrade", IDENTITY_DATABASE_URL=url)
+    run("members", "list", IDENTITY_DATABASE_URL=url)
+
+
+# -- the doctor ---------------------------------------------------------------------------------------
+
+
+def _results(run: Terminal, code: int, **env: str) -> dict[str, bool | None]:
+    told = json.loads(run("doctor", "--json", code=code, **env).stdout)
+    assert told["ok"] is (code == 0)
+    return {check["name"]: check["ok"] for check in told["checks"]}
+
+
+def test_a_service_that_runs_is_well(run: Terminal, world: World) -> None:
+    world.work()
+    # A throwaway server may run without fsync, which a doctor must not call well.
+    lasting = "=off" not in world.services.store.durability()
+    found = _results(run, 0 if lasting else 1)
+    assert [name for name, ok in found.items() if not ok] == ([] if lasting else ["durability"])
+    assert {"settings", "keyring", "policy", "providers", "store", "durability", "schema", "worker"} < set(
+        found
+    )
+
+
+def test_a_worker_that_is_gone_is_noticed(run: Terminal, world: World) -> None:
+    assert _results(run, 1)["worker"] is False
+    world.clock.advance(-60_000_000)
+    world.work()
+    assert _results(run, 1)["worker"] is False
+
+
+def test_dead_letters_are_noticed(run: Terminal, world: World) -> None:
+    run("invites", "issue", "--campaign", "spring", "--phone", world.phone())
+    world.work()
+    with world.services.store.engine.begin() as connection:
+        connection.execute(text("UPDATE messages SET state = 'dead'"))
+    assert _results(run, 1)["dead letters"] is False
+
+
+def test_every_fault_of_the_settings_is_listed(run: Terminal) -> None:
+    told = run("doctor", code=1, IDENTITY_ENV="production").stdout
+    for name in ("IDENTITY_SMS_ROUTE", "IDENTITY_KEYRING", "IDENTITY_PUBLIC_URL"):
+        assert name in told
+
+
+def test_a_keyring_that_others_may_read_or_that_is_none_is_noticed(run: Terminal, world: World) -> None:
+    world.work()
+    Path("var/keyring.json").chmod(0o644)
+    assert _results(run, 1)["keyring"] is False
+    Path("var/keyring.json").chmod(0o600)
+    Path("var/keyring.json").write_text("{}")
+    found = _results(run, 1)
+    assert (found["keyring"], found["schema"], found["worker"]) == (False, True, None)
+
+
+def test_a_bad_policy_a_missing_store_and_weak_durability_are_noticed(run: Terminal, world: World) -> None:
+    assert _results(run, 1, IDENTITY_POLICY_FILE="none.toml")["policy"] is False
+    gone = _results(run, 1, IDENTITY_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert (gone["store"], gone["worker"]) == (False, None)
+    if world.store == "sqlite":
+        assert _results(run, 1, IDENTITY_SQLITE_SYNCHRONOUS="NORMAL")["durability"] is False
+
+
+def test_a_doctor_makes_nothing(run: Terminal) -> None:
+    before = sorted(Path("var").rglob("*")) if Path("var").exists() else []
+    run("doctor", code=1)
+    made = set(Path("var").rglob("*") if Path("var").exists() else []) - set(before)
+    assert not [path for path in made if path.name == "keyring.json"]
