@@ -58,6 +58,7 @@ def create_app(
         DEBUG=settings.debug,
     )
     app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False  # an address is right or it is not; nothing is redirected
     database.init_app(app)
     with app.app_context():
         prepare_engine(database.engine, synchronous=settings.sqlite_synchronous)

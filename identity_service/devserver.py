@@ -1,7 +1,8 @@
 """The development server behind `./dev`: migrates, seeds a demo, starts web and worker, says where they are.
 
-One process imports the service once and forks both children, so that a warm start takes as long as one
-import.  Nothing is started again in silence: when a child dies, the rest stops and the exit code says so.
+One process imports the core of the service once and forks both children, which import the rest side by side:
+a warm start takes little longer than one import.  Nothing is started again in silence: when a child dies, the
+rest stops and the exit code says so.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from identity_service.container import Container, build
 from identity_service.crypto import write_private
 from identity_service.db import migrate
 from identity_service.db.store import Tx
-from identity_service.errors import SYSTEM, Refused, Unavailable
-from identity_service.ports import DAY, Instant
+from identity_service.errors import SYSTEM, Refused
+from identity_service.ports import DAY, Instant, SystemClock
 from identity_service.services.clients import LIVE_KEYS, NewKey, Scope
 
 DEV_JSON: Final = VAR / "dev.json"
@@ -80,14 +81,16 @@ def up(demo: bool, host: str, port: int) -> None:
     session = Session(operator="dev")
     session.__dict__["settings"] = settings
     make_room(settings)
-    if migrate.is_behind(session.store.engine):
-        migrate.upgrade(session.store.engine)
-    api_key, admin_key = _keys(session)
-    seed_id = _demo(session) if demo else None
-    session.close()  # no connection may be shared across a fork
-    children, began = Children(), session.services.clock.now()
+    children, began = Children(), SystemClock().now()
     try:
+        # First of all: it imports the application while we look after the database, on a core of its own.
+        # Until somebody asks, it does not touch the store.
         children.start("web", lambda: _web(settings, where))
+        if migrate.is_behind(session.store.engine):
+            migrate.upgrade(session.store.engine)
+        api_key, admin_key = _keys(session)
+        seed_id = _demo(session) if demo else None
+        session.close()  # no connection may be shared across a fork
         children.start("worker", lambda: _worker(settings))
         children.stop_on_signals()
         if _wait_until_ready(children, session.services, where, began):
@@ -95,7 +98,7 @@ def up(demo: bool, host: str, port: int) -> None:
             write_private(DEV_JSON, json.dumps(ready, indent=1) + "\n")
             _greet(where, api_key, admin_key, seed_id)
             children.watch()
-    except (NotStarted, Unavailable) as error:
+    except NotStarted as error:
         message(f"dev: {error}")
         sys.exit(UNREACHABLE)
     finally:

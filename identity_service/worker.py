@@ -27,7 +27,7 @@ from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
 from identity_service.ports import SECOND
 from identity_service.services.delivery import Claimed
-from sms.providers.base import Accepted, OutgoingMessage, Provider, ProviderFailure
+from sms.providers.base import Accepted, FailureKind, OutgoingMessage, Provider, ProviderFailure
 from sms.route import choose
 from sms.texts import TextKind, render
 
@@ -51,6 +51,12 @@ def _host(settings: Settings, kind: TextKind) -> str | None:
             return None
         case _:
             assert_never(kind)
+
+
+def _broken() -> ProviderFailure:
+    """A message that could not even be written: our fault; tried again, then laid before an operator."""
+    plain = "The message could not be prepared. We have been told."
+    return ProviderFailure(kind=FailureKind.UNAVAILABLE, provider="worker", plain=plain)
 
 
 class Worker:
@@ -140,12 +146,19 @@ class Worker:
             )
             self._mark_failed(message, failure)
             return
+        except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
+            # Not the traceback: an error of a renderer quotes what it could not render.
+            log.error("message_broken", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
+            self._mark_failed(message, _broken())
+            return
         telemetry.MESSAGES.labels(accepted.provider, "accepted").inc()
         store.transact(SYSTEM, lambda tx: delivery.mark_accepted(tx, message, accepted))
 
     def _mark_failed(self, message: Claimed, failure: ProviderFailure) -> None:
-        delivery = self._services.delivery
-        self._services.store.transact(SYSTEM, lambda tx: delivery.mark_failed(tx, message, failure))
+        delivery, another = self._services.delivery, message.attempts < len(self._route)
+        self._services.store.transact(
+            SYSTEM, lambda tx: delivery.mark_failed(tx, message, failure, another=another)
+        )
 
     def _send(self, message: Claimed) -> Accepted:
         settings = self._services.settings

@@ -25,9 +25,10 @@ FIELDS: Final = {
 }
 OPERATORS: Final = ("!=", "<=", ">=", "=", "<", ">")
 _CONDITION: Final = re.compile(
-    r"""\s*(?P<field>[a-z_]+)\s*(?P<operator>!=|<=|>=|=|<|>)\s*(?:"(?P<quoted>[^"]{0,200})"|(?P<bare>[^\s"<>=!]{1,200}))\s*""",
+    r"""\s*(?P<field>[a-z_]+)\s*(?P<operator>!=|<=|>=|=|<|>)\s*(?:"(?P<quoted>[^"]{0,200})"|(?P<bare>[^\s"'<>=!]{1,200}))\s*""",
     re.ASCII,
 )
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?", re.ASCII)  # float() reads far more
 _AND: Final = re.compile(r"and\b", re.ASCII | re.IGNORECASE)
 MAX_CONDITIONS: Final = 20
 # What both stores can compare: a 32-bit column, and an age in microseconds of 64 bits.
@@ -84,7 +85,7 @@ def _condition(match: re.Match[str]) -> Condition:
             raise WhereInvalid(f"{field} is compared with = or !=")
         return Condition(field=field, operator=operator, value=raw)
     try:
-        value = kind(raw)
+        value = kind(raw if _NUMBER.fullmatch(raw) else "")
     except ValueError:
         raise WhereInvalid(f"{field} is compared with a number, not {raw!r}") from None
     if value != value or abs(value) > (_LONGEST_AGE if field == "age_days" else _LARGEST):

@@ -358,15 +358,26 @@ class Delivery:
             now_=tx.now,
         )
 
-    def mark_failed(self, tx: Tx, claimed: Claimed, failure: ProviderFailure) -> None:
-        """Try again later, or end: what no provider can help with at once, the rest after some tries."""
+    def mark_failed(
+        self, tx: Tx, claimed: Claimed, failure: ProviderFailure, *, another: bool = False
+    ) -> None:
+        """Try again, or end: what no provider can help with at once, the rest after some tries.
+
+        Parameters:
+            another: whether the route has a provider that this message has not been with.
+        """
         if failure.kind in (FailureKind.WRONG_NUMBER, FailureKind.FRAUD):
             self._over(tx, claimed.id, claimed.attempt_id, "failed", failure.plain, failure.provider)
             return
-        if failure.kind is FailureKind.REJECTED:  # an operator must act, and can replay it then
+        if (
+            failure.kind is FailureKind.REJECTED and not another
+        ):  # an operator must act, and can replay it then
             self._over(tx, claimed.id, claimed.attempt_id, "dead", failure.plain, failure.provider)
             return
-        again_at = tx.now + self._backoff(claimed.attempts, failure.retry_after)
+        # The next provider is asked at once, unless the phone may ring already: a person would get two.
+        at_once = another and not failure.may_have_been_sent
+        wait = 0 if at_once else self._backoff(claimed.attempts, failure.retry_after)
+        again_at = tx.now + wait
         if claimed.attempts >= MAX_ATTEMPTS or again_at >= claimed.not_after:
             self._over(tx, claimed.id, claimed.attempt_id, "dead", failure.plain, failure.provider)
             return

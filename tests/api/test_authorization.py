@@ -1,4 +1,4 @@
-"""Who may call what: every operation of the table, with no key, with every other scope, and for another client.
+"""Who may call what: every operation, with no key, with every other scope, and for another client.
 
 All is derived from the declared operations, so that a new one is held to the same without being named here.
 """
@@ -98,7 +98,6 @@ def test_what_one_client_made_is_not_there_for_another(
     world: World, owned: tuple[Api, dict[str, str]]
 ) -> None:
     owner, ids = owned
-    before = {name: owner.get(f"/v1/{name.removesuffix('_id')}s/{value}") for name, value in told(ids)}
     stranger, asked = world.api(), 0
     for declared in OPERATIONS.values():
         if not set(parameters(declared)) & set(OWNED):
@@ -112,7 +111,6 @@ def test_what_one_client_made_is_not_there_for_another(
         assert set(foreign.headers.keys()) == set(unknown.headers.keys())
         assert call(owner, declared, ids).status_code != 404, declared.name
     assert asked >= 6
-    assert all(answer.status_code == 200 for answer in before.values())
 
 
 def test_a_strangers_calls_change_nothing_of_what_they_could_not_see(
@@ -126,11 +124,6 @@ def test_a_strangers_calls_change_nothing_of_what_they_could_not_see(
         if set(parameters(declared)) & set(OWNED):
             call(stranger, declared, ids)
     assert [stable(owner.get(path).json) for path in paths] == before
-
-
-def told(ids: dict[str, str]) -> Any:
-    """`recovery_id` stands under `/v1/recoveries`."""
-    return [(name.replace("recovery", "recoverie"), value) for name, value in ids.items()]
 
 
 def without_id(problem: Any) -> dict[str, Any]:

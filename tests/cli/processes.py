@@ -1,4 +1,4 @@
-"""Real processes of the service for one test: started on a free port, looked after, and stopped by their id."""
+"""Real processes of the service for one test: on a free port, looked after, and stopped by their id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,23 @@ def running(*command: str, url: str, **env: str) -> Iterator[Running]:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def on_a_terminal(*args: str, typed: str, url: str) -> tuple[int, str]:
+    """Run `identity ARGS` on a terminal of its own and type; return (exit code, what the terminal showed)."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "identity_service.cli", *args]
+    environment = os.environ | {"IDENTITY_DATABASE_URL": url, "COLUMNS": "200"}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    shown = b""
+    # Linux says EIO, not end of file, when the last program has left a terminal.
+    with suppress(OSError):
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    return process.wait(PATIENCE), shown.decode()
 
 
 def wait_for(what: Any, started: Running) -> Any:

@@ -59,7 +59,7 @@ def test_the_demo_is_served_with_a_curl_that_works_and_a_member_can_join(store_u
         assert f"{url}/docs" in printed
         assert f"{url}/dev/inbox" in printed
         curl = next(line for line in printed.splitlines() if line.lstrip().startswith("curl "))
-        answer = subprocess.run(shlex.split(curl) + ["--noproxy", "*"], capture_output=True, check=True)
+        answer = subprocess.run([*shlex.split(curl), "--noproxy", "*"], capture_output=True, check=True)
         invite = json.loads(answer.stdout)
         assert invite["link"].startswith(url)
         member = _register(url, key, invite["code"], "+79161234567", started)
@@ -81,8 +81,8 @@ def test_without_a_demo_there_is_nobody_and_a_second_start_keeps_the_last_key_al
             keys.append(ready["api_key"])
             assert call(f"{ready['url']}/v1/members", ready["api_key"])[1]["data"] == []
             known = [call(f"{ready['url']}/v1/members", key)[0] for key in keys]
+            assert known == [401] * (len(keys) - 2) + [200] * min(2, len(keys))
             assert started.stop(signal.SIGINT) == 0
-    assert known == [401, 200, 200]
 
 
 def test_when_a_child_dies_the_rest_stops_and_it_is_said(store_url: str) -> None:

@@ -50,8 +50,8 @@ def test_lists_are_filtered_and_go_on_where_the_page_ended(run: Terminal, world:
 
 def test_a_sanction_can_be_rehearsed_imposed_and_lifted(run: Terminal, world: World) -> None:
     seed = world.seed(quota=1)
-    order = ("members", "sanction", seed.id, "--action", "suspend", "--reason-code", "spam")
-    order += ("--explanation", "Strangers complained.", "--expires-in", "30d")
+    named = ("--action", "suspend", "--reason-code", "spam", "--explanation", "Strangers complained.")
+    order = ("members", "sanction", seed.id, *named, "--expires-in", "30d")
     preview = run.json(*order, "--dry-run")
     assert (preview["dry_run"], preview["state_now"], preview["state_after"]) == (True, "active", "suspended")
     assert run.json("members", "show", seed.id)["state"] == "active"

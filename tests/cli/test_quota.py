@@ -8,6 +8,7 @@ import pytest
 
 from identity_service.cli import quota
 from tests.cli.conftest import Terminal
+from tests.cli.processes import on_a_terminal
 from tests.support.world import World
 
 
@@ -168,6 +169,18 @@ def test_more_than_a_hundred_members_need_a_yes_where_nobody_can_be_asked(
     run(*order, "--dry-run")
     run(*order, "--yes")
     assert _available(run, one, two) == [1, 1]
+
+
+def test_on_a_terminal_a_large_grant_is_asked_about(run: Terminal, world: World) -> None:
+    for _ in range(101):
+        world.seed()
+    order = ("quota", "grant", "--where", "country=RU", "1", "--reason", "x", "--batch", "b")
+    code, shown = on_a_terminal(*order, typed="n\n", url=run.url)
+    assert code == 1
+    assert "Grant to 101 members? [y/N]" in shown
+    assert on_a_terminal(*order, typed="y\n", url=run.url)[0] == 0
+    granted = run.json("members", "list", "--limit", "200")["data"]
+    assert {member["quota"]["available"] for member in granted} == {1}
 
 
 def test_members_are_named_one_way_with_an_amount_and_a_reason(run: Terminal, world: World) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import socket
+import urllib.request
 from pathlib import Path
 
 import yaml
@@ -89,9 +90,27 @@ def test_web_and_worker_serve_together_and_stop_in_order(run: Terminal, world: W
     assert phone not in Path("web.err").read_text() + Path("identity_service.cli.err").read_text()
 
 
-def _metrics(url: str) -> str:
-    import urllib.request
+def test_all_serving_processes_count_together(run: Terminal, tmp_path: Path) -> None:
+    key = run.json("clients", "create", "shop", "--scope", "admin")["key"]
+    port, folder = free_port(), tmp_path / "temporary"
+    folder.mkdir()
+    url = f"http://127.0.0.1:{port}"
+    command = ("identity_service.cli", "serve", "--port", str(port))
+    with running(*command, url=run.url, TMPDIR=str(folder)) as serving:
+        wait_for(lambda: is_answering(url), serving)
+        for _ in range(20):
+            assert call(f"{url}/v1/members", key)[0] == 200
+        for _ in range(5):
+            counted = re.search(
+                r'identity_requests_total\{.*route="/v1/members",status="200"\} (\S+)', _metrics(url)
+            )
+            assert counted is not None
+            assert float(counted[1]) == 20
+        assert serving.stop() == 0
+    assert list(folder.iterdir()) == []
 
+
+def _metrics(url: str) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"{url}/metrics", timeout=20) as answer:
         return str(answer.read().decode())

@@ -16,7 +16,7 @@ from identity_service.ports import DAY
 from identity_service.services.delivery import LEASE
 from identity_service.services.invites import IssueInvite
 from sms.numbers import parse
-from sms.providers.base import Accepted
+from sms.providers.base import Accepted, FailureKind, ProviderFailure
 from sms.states import DeliveryState
 from tests.delivery.rig import Rig, twilio_settings
 from tests.races.contenders import race
@@ -98,20 +98,24 @@ def test_a_receipt_saves_the_message_that_a_dead_worker_could_not_mark(rig: Rig)
     assert rig.told(invite)["state"] == "delivered"
 
 
-def test_a_worker_that_comes_back_from_the_dead_does_not_overwrite_its_successor(rig: Rig) -> None:
-    """Fault: a worker that was stopped for minutes (swap, a frozen VM) marks an attempt that is not its own
-    any more."""
+def test_a_worker_that_comes_back_from_the_dead_does_not_mark_its_successors_attempt(rig: Rig) -> None:
+    """Fault: a worker that was stopped for minutes (swap, a frozen machine) tells the outcome of an attempt
+    that is not its own any more, while the next one is under way."""
     rig.invite()
     delivery = rig.world.services.delivery
     [first] = rig.world.transact(lambda tx: delivery.claim(tx, 10))
     rig.world.clock.advance(LEASE)
-    assert rig.deliver() == 1
-    successor = rig.row()
-    assert successor.state == "sent"
-    assert successor.attempt_id != first.attempt_id
-    accepted = Accepted(provider="twilio", provider_id="SMlate", state=DeliveryState.QUEUED, segments=1)
-    rig.world.transact(lambda tx: delivery.mark_accepted(tx, first, accepted))
-    assert rig.row() == successor
+    [second] = rig.world.transact(lambda tx: delivery.claim(tx, 10))
+    assert second.attempt_id != first.attempt_id
+    under_way = rig.row()
+    yes = Accepted(provider="twilio", provider_id="SMlate", state=DeliveryState.QUEUED, segments=1)
+    no = ProviderFailure(kind=FailureKind.WRONG_NUMBER, provider="twilio", plain="no such number")
+    rig.world.transact(lambda tx: delivery.mark_accepted(tx, first, yes))
+    rig.world.transact(lambda tx: delivery.mark_failed(tx, first, no))
+    assert rig.row() == under_way
+    rig.world.transact(lambda tx: delivery.mark_accepted(tx, second, yes))
+    rig.world.transact(lambda tx: delivery.mark_failed(tx, first, no))
+    assert (rig.row().state, rig.row().provider_ref) == ("sent", "SMlate")
 
 
 @pytest.mark.race

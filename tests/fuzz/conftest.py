@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import STORES, _server
+from tests.conftest import STORES
 from tests.fuzz.described import Known
-from tests.support import postgres
+from tests.support.shared import shared_world
 from tests.support.world import Api, World
 
 
@@ -28,27 +25,8 @@ class Target:
 
 @pytest.fixture(scope="module", params=STORES)
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    folder = tmp_path_factory.mktemp("fuzz")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        urls = _sqlite(request, folder) if request.param == "sqlite" else _postgresql(request)
-        for url in urls:
-            world = World(url, sqlite_synchronous="NORMAL")  # thousands of commits that nobody will miss
-            yield _populated(world)
-            world.close()
-
-
-def _sqlite(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    file = folder / "var" / "identity.sqlite3"
-    file.parent.mkdir()
-    shutil.copy(request.getfixturevalue("sqlite_template"), file)
-    yield f"sqlite:///{file}"
-
-
-def _postgresql(request: pytest.FixtureRequest) -> Iterator[str]:
-    server, name = request.config.stash[_server].url, f"fuzz_{uuid.uuid4().hex[:16]}"
-    yield postgres.create_database(server, name, template=request.getfixturevalue("postgres_template"))
-    postgres.drop_database(server, name)
+    with shared_world(request, tmp_path_factory) as world:
+        yield _populated(world)
 
 
 def _populated(world: World) -> Target:

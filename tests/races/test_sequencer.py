@@ -118,7 +118,7 @@ def test_a_row_altered_behind_the_services_back_is_found(world: World) -> None:
     def tamper(name: str, tx: Tx) -> None:
         assert tx.change(text(TAMPERINGS[name][0])) == 1
         holds, broken = verify(tx)
-        found[name] = (holds, broken and broken.seq)
+        found[name] = (holds, None if broken is None else broken.seq)
         raise Undone
 
     for name in TAMPERINGS:

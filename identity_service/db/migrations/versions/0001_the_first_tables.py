@@ -187,7 +187,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "state IN ('queued', 'sending', 'sent', 'delivered', 'undelivered', 'failed', 'dead', 'withheld')",
+            "state IN ('queued', 'sending', 'sent', 'delivered',"
+            " 'undelivered', 'failed', 'dead', 'withheld')",
             name=op.f("ck_messages_state_known"),
         ),
         sa.ForeignKeyConstraint(["phone_id"], ["phones.id"], name=op.f("fk_messages_phone_id")),
