@@ -293,7 +293,7 @@ def test_a_proof_of_another_purpose_or_client_or_of_yesterday_is_refused(world: 
     unharmed = Unharmed(world)
     unharmed.refuses(owner.post("/v1/recoveries", {"proof": proof}), 422, "proof_invalid")
     unharmed.refuses(unharmed.api.post("/v1/logins", {"proof": proof}), 422, "proof_invalid")
-    tampered = proof[:-1] + ("A" if proof[-1] != "A" else "B")
+    tampered = proof[:-9] + ("A" if proof[-9] != "A" else "B") + proof[-8:]
     unharmed.refuses(owner.post("/v1/logins", {"proof": tampered}), 422, "proof_invalid")
     world.clock.advance(DAY)
     unharmed.refuses(owner.post("/v1/logins", {"proof": proof}), 422, "proof_expired")

@@ -39,7 +39,7 @@ class Unharmed:
         return dict(problem)
 
     def send(self, body: bytes, path: str = "/v1/verifications", **options: Any) -> TestResponse:
-        headers = {"Authorization": f"Bearer {self.api.key}", "Content-Type": JSON}
+        headers: dict[str, str | None] = {"Authorization": f"Bearer {self.api.key}", "Content-Type": JSON}
         headers |= options.pop("headers", {})
         kept = {name: value for name, value in headers.items() if value is not None}
         return self.api.http.open(path, method="POST", data=body, headers=kept, **options)
