@@ -164,7 +164,7 @@ _OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
         "device_token": _DEVICE,
         "recovery_codes": ["k7q4-m2xd-9pta-3hrv", "w8c1-z5bn-0yjg-6tdm"],
     },
-    s.LoggedInOut: {"member": _MEMBER_OUT, "assertion": _ASSERTION, "device_token": _DEVICE},
+    s.LoginOut: {"member": _MEMBER_OUT, "assertion": _ASSERTION, "device_token": _DEVICE},
     s.RecoveryOut: _RECOVERY,
     s.TreeSummaryOut: {
         "invitees": 3,

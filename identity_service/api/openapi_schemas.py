@@ -29,11 +29,11 @@ def schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
         for model in dict.fromkeys(models)
     ]
     _, definitions = models_json_schema(pairs, ref_template=REF + "{model}")  # type: ignore[arg-type]
-    tidied = {name_of(name): _tidy(schema) for name, schema in definitions["$defs"].items()}
-    for name, schema in tidied.items():
-        schema["title"] = name
+    tidied = {}
+    for name, schema in definitions["$defs"].items():
+        tidied[name_of(name)] = _tidy(schema) | {"title": name_of(name)}
         if not name.endswith("In"):
-            _absent_not_null(schema)
+            _absent_not_null(tidied[name_of(name)])
     return dict(sorted(tidied.items()))
 
 

@@ -151,9 +151,9 @@ def registered(result: Registered) -> s.RegisteredOut:
     )
 
 
-def logged_in(result: LoggedIn) -> s.LoggedInOut:
+def logged_in(result: LoggedIn) -> s.LoginOut:
     return out(
-        s.LoggedInOut,
+        s.LoginOut,
         member=member(result.member),
         assertion=result.assertion,
         device_token=result.device_token,

@@ -351,7 +351,7 @@ class LoginIn(Input):
     device_id: DeviceId | None = None
 
 
-class LoggedInOut(Output):
+class LoginOut(Output):
     member: MemberOut
     assertion: str
     device_token: str

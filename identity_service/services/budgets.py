@@ -130,6 +130,13 @@ def give_back(tx: Tx, taken: Taken) -> None:
     tx.run(_GIVE_BACK, lane=taken.lane, subject=taken.subject, ordinal=taken.ordinal)
 
 
+def next_after(tx: Tx, budget: Budget, taken: Taken) -> Instant:
+    """Return when the use after `taken` may be; the store is asked only where it could have to wait."""
+    if taken.lane == budget.lane and taken.ordinal < min(limit.times for limit in budget.rate.limits):
+        return tx.now
+    return next_at(tx, budget)
+
+
 def next_at(tx: Tx, budget: Budget) -> Instant:
     """Return when the next use may be taken; `tx.now` or earlier where it may be now."""
     free = _free_at(tx, budget.lane, budget.subject, budget.rate.limits)

@@ -271,8 +271,8 @@ class Delivery:
         """
         again_at = budgets.start_cooldown(tx, self._cooldown(lane, phone_id))
         budget = self._budget(lane, phone_id)
-        budgets.take(tx, budget)
-        return max(again_at, budgets.next_at(tx, budget))
+        taken = budgets.take(tx, budget)
+        return max(again_at, budgets.next_after(tx, budget, taken))
 
     def _cooldown(self, lane: str, phone_id: str) -> budgets.Cooldown:
         sends = self._policy.sends

@@ -26,6 +26,7 @@ _START = Statement(
     update(invites)
     .where(*_open, invites.c.starts < 3 + 2 * invites.c.max_uses)
     .values(starts=invites.c.starts + 1)
+    .returning(invites.c.held)
 )
 _OWN = Statement(
     select(holds.c.id).where(
@@ -81,6 +82,11 @@ _USE_FREE = Statement(
     .where(*_open, invites.c.uses + invites.c.held - _n < invites.c.max_uses)
     .values(_used(invites.c.held - _n))
 )
+_USE_UNHELD = Statement(
+    update(invites)
+    .where(*_open, invites.c.held == 0, invites.c.uses < invites.c.max_uses)
+    .values(_used(invites.c.held))
+)
 _INVITE_OF = Statement(
     select(holds.c.invite_id).where(holds.c.id == bindparam("hold"), holds.c.state == "held")
 )
@@ -119,16 +125,23 @@ class Holds:
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
 
-    def count_start(self, tx: Tx, invite_id: str) -> bool:
-        """Count one verification that this code starts; False when its number is spent, or it is over."""
-        return bool(tx.run(_START, invite=invite_id, now_=tx.now))
-
     def hold(self, tx: Tx, invite_id: str, phone_id: str, until: Instant) -> Held | None:
-        """Keep a use for this phone; its own running hold is taken over.  None where no use is free."""
-        own = tx.one(_OWN, invite=invite_id, phone=phone_id)
-        if own is not None and tx.run(_EXTEND, hold=own.id, until=until):
-            return Held(id=own.id, expires_at=until)
-        overdue = tx.run(_RELEASE_OVERDUE, invite=invite_id, now_=tx.now)
+        """Count a verification that this code starts, and keep a use for this phone.
+
+        Its own running hold is taken over.
+
+        Returns:
+            None where the code's number of starts is spent, no use is free, or the invite is over.
+        """
+        started = tx.one(_START, invite=invite_id, now_=tx.now)
+        if started is None:
+            return None
+        overdue = 0
+        if started.held:  # read under the row's lock: nobody else changes the holds from here on
+            own = tx.one(_OWN, invite=invite_id, phone=phone_id)
+            if own is not None and tx.run(_EXTEND, hold=own.id, until=until):
+                return Held(id=own.id, expires_at=until)
+            overdue = tx.run(_RELEASE_OVERDUE, invite=invite_id, now_=tx.now)
         if not tx.run(_HOLD_ONE, invite=invite_id, n=overdue, now_=tx.now):
             return None
         held = Held(id=self._ids.new("hld"), expires_at=until)
@@ -150,6 +163,8 @@ class Holds:
 
     def use_free(self, tx: Tx, invite_id: str, phone_id: str) -> bool:
         """Redeem a use without a verification: this phone's own hold where it has one, else a free use."""
+        if tx.run(_USE_UNHELD, invite=invite_id, now_=tx.now):
+            return True  # nearly always: one statement
         if not tx.run(_LOCK, invite=invite_id):
             return False
         own = tx.one(_OWN, invite=invite_id, phone=phone_id)

@@ -33,7 +33,7 @@ from identity_service.services.holds import Holds
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of
 from identity_service.services.phones import Phones
-from identity_service.services.quota import QuotaLedger
+from identity_service.services.quota import Draw, QuotaLedger
 from sms.numbers import Number
 from sms.texts import TextKind
 
@@ -270,12 +270,10 @@ class Invites:
         expires_in = wanted.expires_in or (rules.sms_expires_in if by_sms else rules.link_expires_in)
         invite_id = self._ids.new("inv")
         code = new_code(self._entropy, symbols=TYPED_SYMBOLS if by_sms else LINK_SYMBOLS)
-        campaign_id = None
+        draws: list[Draw] = []
         if wanted.issuer_id is not None:
-            self._admit(tx, wanted.issuer_id, wanted.max_uses)
-        else:
-            assert wanted.campaign is not None
-            campaign_id = self._campaign(tx, wanted.campaign)
+            draws = self._take_quota(tx, wanted.issuer_id, wanted.max_uses)
+        campaign_id = None if wanted.campaign is None else self._campaign(tx, wanted.campaign)
         phone, message_id = None, None
         if wanted.number is not None:
             phone = self._phones.of(tx, wanted.number)
@@ -303,9 +301,7 @@ class Invites:
             message_id=message_id,
         )
         if wanted.issuer_id is not None:
-            self._quota.spend(
-                tx, wanted.issuer_id, wanted.max_uses, invite_id=invite_id, reason="invite issued"
-            )
+            self._quota.enter_spend(tx, wanted.issuer_id, draws, invite_id=invite_id)
         self._tell(
             tx,
             "invite.issued",
@@ -353,14 +349,22 @@ class Invites:
         if wanted.expires_in is not None and not 0 < wanted.expires_in <= rules.longest_life:
             raise invalid("/expires_in", "out_of_range", "No invite may live so long.")
 
-    def _admit(self, tx: Tx, issuer_id: str, uses: int) -> None:
-        """Ask the policy, with the facts as they are; the quota's own guarded statement has the last word."""
-        row = tx.one(_ISSUER, id=issuer_id)
-        if row is None or row.state == "erased":
-            raise invalid("/issuer_id", "member_unknown", "There is no such member.")
-        failed = self.decide(tx, row, uses).first_failed
-        if failed is not None and failed.code != "quota_exhausted":
-            raise Refused(failed.code, failed.detail, retry_at=failed.earliest_at)
+    def _take_quota(self, tx: Tx, issuer_id: str, uses: int) -> list[Draw]:
+        """Take the quota in one guarded statement; only a refusal asks the policy which rule it was."""
+        for _ in range(2):
+            draws = self._quota.take(tx, issuer_id, uses)
+            if draws is not None:
+                return draws
+            row = tx.one(_ISSUER, id=issuer_id)
+            if row is None or row.state == "erased":
+                raise invalid("/issuer_id", "member_unknown", "There is no such member.")
+            available = self._quota.balance(tx, issuer_id).available
+            failed = self.decide(tx, row, uses, available=available).first_failed
+            if failed is not None:
+                data = {"available": available} if failed.code == "quota_exhausted" else {}
+                raise Refused(failed.code, failed.detail, retry_at=failed.earliest_at, **data)
+            # What stood in the way went away between the two statements: ask once more.
+        raise Refused("quota_exhausted", "The member's quota is changing; try again.", retry_at=tx.now)
 
     def decide(self, tx: Tx, row: Any, uses: int = 1, *, available: int | None = None) -> Decision:
         """Evaluate every rule for a member whose row (`id`, `state`, `invites_frozen`) was read.

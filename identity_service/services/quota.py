@@ -28,10 +28,17 @@ _overdue = exists(
         lots.c.member_id == bindparam("member"), lots.c.remaining > 0, lots.c.expires_at <= _now
     )
 )
-# Lots that are over but not yet swept must not be spent: the guard sees them.
+# Asks for the balance and the standing at once, so that a ban cannot slip in between.  Lots that are over but
+# not yet swept must not be spent: the guard sees them.
 _SPEND = Statement(
     update(members)
-    .where(members.c.id == bindparam("member"), members.c.quota_available >= _n, ~_overdue)
+    .where(
+        members.c.id == bindparam("member"),
+        members.c.state == "active",
+        members.c.invites_frozen == 0,
+        members.c.quota_available >= _n,
+        ~_overdue,
+    )
     .values(quota_available=members.c.quota_available - _n, quota_spent=members.c.quota_spent + _n)
 )
 _OVERDUE = Statement(
@@ -43,6 +50,19 @@ _LIVE_LOTS = Statement(
     select(lots.c.id, lots.c.remaining)
     .where(lots.c.member_id == bindparam("member"), lots.c.remaining > 0)
     .order_by(lots.c.expires_at.is_(None), lots.c.expires_at, lots.c.id)
+)
+_first_lot = (
+    select(lots.c.id)
+    .where(lots.c.member_id == bindparam("member"), lots.c.remaining > 0)
+    .order_by(lots.c.expires_at.is_(None), lots.c.expires_at, lots.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_DRAW_FIRST = Statement(
+    update(lots)
+    .where(lots.c.id == _first_lot, lots.c.remaining >= _n)
+    .values(remaining=lots.c.remaining - _n)
+    .returning(lots.c.id)
 )
 _DRAW = Statement(
     update(lots)
@@ -163,6 +183,14 @@ class Granted:
     code: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """What was taken from one lot."""
+
+    lot_id: str
+    amount: int
+
+
 class QuotaLedger:
     def __init__(self, *, ids: Ids, journal: Journal) -> None:
         self._ids, self._journal = ids, journal
@@ -226,31 +254,36 @@ class QuotaLedger:
         available = self.balance(tx, grant.member_id).available
         return Granted(member_id=grant.member_id, result="granted", amount=grant.amount, available=available)
 
-    def spend(self, tx: Tx, member_id: str, n: int, *, invite_id: str, reason: str) -> None:
-        """Take `n` from the balance, the lots that expire first first.
+    def take(self, tx: Tx, member_id: str, n: int) -> list[Draw] | None:
+        """Take `n` from the balance, the lots that expire first first; `enter_spend` writes what it was for.
 
-        Raises:
-            Refused: `quota_exhausted`.
+        Returns:
+            None where the member may not invite or has not so many left; then nothing was changed.
         """
-        if not tx.run(_SPEND, member=member_id, n=n, now_=tx.now):
-            self.sweep(tx, member_id)
-            if not tx.run(_SPEND, member=member_id, n=n, now_=tx.now):
-                available = self.balance(tx, member_id).available
-                raise Refused(
-                    "quota_exhausted",
-                    f"This needs {n} of the member's invites; {available} are left.",
-                    available=available,
-                )
-        left = n
+        if not tx.run(_SPEND, member=member_id, n=n, now_=tx.now) and not (
+            self.sweep(tx, member_id) and tx.run(_SPEND, member=member_id, n=n, now_=tx.now)
+        ):
+            return None
+        first = tx.one(_DRAW_FIRST, member=member_id, n=n)
+        return self._draw(tx, member_id, n) if first is None else [Draw(lot_id=first.id, amount=n)]
+
+    def _draw(self, tx: Tx, member_id: str, n: int) -> list[Draw]:
+        """Take from several lots.  The member's row is ours, so nobody else draws meanwhile."""
+        draws = []
         for lot in tx.all(_LIVE_LOTS, member=member_id):
-            part = min(left, lot.remaining)
-            if not tx.run(_DRAW, lot=lot.id, n=part):
-                continue  # the member's row is ours, so only a lot changed by hand gets here
-            self._enter(tx, member_id, lot.id, "spend", -part, invite_id=invite_id, reason=reason)
-            left -= part
-            if not left:
-                return
-        raise AssertionError(f"the lots of {member_id} do not add up to the balance")
+            part = min(n, lot.remaining)
+            if part and tx.run(_DRAW, lot=lot.id, n=part):
+                draws.append(Draw(lot_id=lot.id, amount=part))
+                n -= part
+        if n:
+            raise AssertionError(f"the lots of {member_id} do not add up to the balance")
+        return draws
+
+    def enter_spend(self, tx: Tx, member_id: str, draws: list[Draw], *, invite_id: str) -> None:
+        for draw in draws:
+            self._enter(
+                tx, member_id, draw.lot_id, "spend", -draw.amount, invite_id=invite_id, reason="invite issued"
+            )
 
     def refund(self, tx: Tx, member_id: str, n: int, *, invite_id: str, reason: str) -> None:
         """Give back `n` of what an invite took, to the lots it came from; one that is over expires it."""

@@ -338,8 +338,6 @@ class Verifications:
     def _hold(self, tx: Tx, code_text: str, phone: Phone) -> str:
         """Hold a use of a live invite for this phone; nothing is sent without one."""
         invite = self._invites.redeemable(tx, self._invites.read(code_text), phone.id)
-        if not self._holds.count_start(tx, invite.id):
-            raise refuse_code()
         held = self._holds.hold(tx, invite.id, phone.id, tx.now + self._policy.invites.hold)
         if held is None:
             raise refuse_code()
@@ -422,8 +420,8 @@ class Verifications:
         approved_at = row.approved_at or tx.now
         if tx.now - approved_at >= self._policy.verification.proof_life:
             raise Refused("proof_expired", "This verification's proof is too old; start again.")
-        view = self._tell(self._row(tx, verification_id), tx.now)
-        return replace(view, proof=self._proof(row, approved_at))
+        approved = row._replace(state="approved", attempts=row.attempts - 1)
+        return replace(self._tell(approved, tx.now), proof=self._proof(row, approved_at))
 
     def _guesses(self, row: Any) -> budgets.Budget:
         return budgets.Budget(

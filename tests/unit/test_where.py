@@ -53,12 +53,15 @@ def test_comparisons_joined_by_and_are_read(text: str, conditions: list[tuple[st
         ("country<RU", "compared with = or !="),
         ("generation=abc", "compared with a number"),
         ("generation=1.5", "compared with a number"),
-        ("score=nan", "out of range"),
-        ("score=inf", "out of range"),
-        ("age_days>1e300", "out of range"),
+        ("score=nan", "compared with a number"),
+        ("score=inf", "compared with a number"),
+        ("age_days>1e300", "compared with a number"),
         ("available=99999999999999999999", "out of range"),
         ("generation<2147483648", "out of range"),
         ("age_days>1000001", "out of range"),
+        ("available=1_000", "compared with a number"),
+        ("available=+5", "compared with a number"),
+        ("available=١٢", "compared with a number"),
         ("age_days<-1000001", "out of range"),
         ('level="new', "expected"),
         ("1=1; drop table members", "expected"),
@@ -102,7 +105,7 @@ def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
 _values = {
     str: st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True),
     int: st.integers(-(2**31) + 1, 2**31 - 1),
-    float: st.floats(-1e6, 1e6, allow_nan=False),
+    float: st.integers(-(10**9), 10**9).map(lambda n: n / 1000),
 }
 
 

@@ -62,7 +62,7 @@ def register(call: Call) -> Work:
     summary="Let a member in",
     scope=Scope.VERIFICATIONS_WRITE,
     body=s.LoginIn,
-    answers={200: s.LoggedInOut},
+    answers={200: s.LoginOut},
     refusals=(*_PROOF, "member_suspended", "member_banned", "recovery_required"),
     example={"proof": "eyJ2IjoidmVyXzAx.aSGmEA.Zq3x0bX1rWm8"},
     links={"member": ("get_member", {"member_id": "$response.body#/member/id"})},
