@@ -202,6 +202,7 @@ def build(
             sanctions=sanctions,
             recoveries=recoveries,
             verifications=verifications,
+            delivery=delivery,
             idempotency=idempotency,
         ),
         rotation=Rotation(keyring=keyring, phones=phones, seal=seal, journal=journal),

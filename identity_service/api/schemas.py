@@ -159,19 +159,32 @@ class PageQuery(Query):
 
 
 class IssueInviteIn(Input):
-    issuer_id: MemberId | None = None
-    campaign: CampaignName | None = None
-    channel: Literal["link", "sms"]
-    phone: PhoneIn | None = None
-    max_uses: Annotated[int, Field(ge=1, le=100_000)] = 1
+    issuer_id: Annotated[
+        MemberId | None, Field(description="The member who gives it and spends quota; or name a campaign.")
+    ] = None
+    campaign: Annotated[
+        CampaignName | None, Field(description="Who gives it, with the scope admin; made on first use.")
+    ] = None
+    channel: Annotated[
+        Literal["link", "sms"], Field(description="Whether you hand out a link, or the code goes to `phone`.")
+    ]
+    phone: Annotated[PhoneIn | None, Field(description="E.164; exactly for the channel `sms`.")] = None
+    max_uses: Annotated[
+        int, Field(ge=1, le=100_000, description="How many may join by it; by SMS one alone.")
+    ] = 1
     expires_in: LifeSpan | None = None
     locale: Locale | None = None
-    note: Annotated[str, Field(max_length=500)] | None = None
+    note: Annotated[
+        str | None, Field(max_length=500, description="For yourself; the invitee never sees it.")
+    ] = None
 
 
 class BulkInvitesIn(Input):
     # Each item is judged on its own: a bad one spoils only its own result.
-    items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=500)]
+    items: Annotated[
+        list[dict[str, Any]],
+        Field(min_length=1, max_length=500, description="Each as the body of `POST /v1/invites`."),
+    ]
 
 
 class RevokeIn(Input):
@@ -254,13 +267,22 @@ class BulkInvitesOut(Output):
 class StartVerificationIn(Input):
     purpose: Literal["registration", "recovery", "login"]
     phone: PhoneIn
-    invite_code: InviteCodeIn | None = None
-    device_token: DeviceToken | None = None
+    invite_code: Annotated[
+        InviteCodeIn | None, Field(description="Exactly for the purpose `registration`: no SMS without one.")
+    ] = None
+    device_token: Annotated[
+        DeviceToken | None,
+        Field(description="From a registration or login on this device: it has budgets of its own."),
+    ] = None
     device_id: DeviceId | None = None
     channel: Literal["auto", "sms"] = "auto"
-    locale: Locale | None = None
-    client_ip: IpAddress | None = None
-    altcha: Annotated[str, Field(max_length=4096)] | None = None
+    locale: Annotated[Locale | None, Field(description="The language of the message.")] = None
+    client_ip: Annotated[
+        IpAddress | None, Field(description="The person's address; a budget is counted on it where given.")
+    ] = None
+    altcha: Annotated[
+        str | None, Field(max_length=4096, description="The solved challenge of `proof_of_work_required`.")
+    ] = None
 
 
 class ResendVerificationIn(Input):
@@ -300,9 +322,14 @@ class VerificationOut(Output):
 
 class RegisterIn(Input):
     invite_code: InviteCodeIn
-    proof: ProofIn | None = None
-    phone: PhoneIn | None = None
-    external_id: ExternalId | None = None
+    proof: Annotated[ProofIn | None, Field(description="Of a verification for `registration`.")] = None
+    phone: Annotated[
+        PhoneIn | None,
+        Field(description="In place of a proof, where the code went to this phone by SMS within 72 hours."),
+    ] = None
+    external_id: Annotated[
+        ExternalId | None, Field(description="Your own id of the member; unique among members.")
+    ] = None
     device_id: DeviceId | None = None
     locale: Locale | None = None
 
@@ -439,15 +466,27 @@ class QuotaEntryOut(Output):
 
 
 class QuotaGrantIn(Input):
-    batch_id: Annotated[str, Field(min_length=1, max_length=120)] | None = None
-    member_ids: Annotated[list[MemberId], Field(min_length=1, max_length=1000)] | None = None
-    filter: (
-        Annotated[str, Field(min_length=1, max_length=2000, examples=["country=RU and age_days>=30"])] | None
-    ) = None
+    batch_id: Annotated[
+        str | None,
+        Field(min_length=1, max_length=120, description="Nobody is granted the same batch twice."),
+    ] = None
+    member_ids: Annotated[
+        list[MemberId] | None, Field(min_length=1, max_length=1000, description="To whom; or a `filter`.")
+    ] = None
+    filter: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=2000,
+            description="Comparisons joined by `and`, over country, age_days, generation, level, score, "
+            "available, invitees, state, campaign.",
+            examples=["country=RU and age_days>=30"],
+        ),
+    ] = None
     amount: Annotated[int, Field(ge=1, le=1_000_000)]
     reason: Reason
     expires_at: Time | None = None
-    dry_run: bool = False
+    dry_run: Annotated[bool, Field(description="Tell what would happen, and change nothing.")] = False
 
 
 class QuotaGrantResultOut(Output):

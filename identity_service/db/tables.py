@@ -394,7 +394,12 @@ verifications = Table(
     CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_within_max"),
     Index("ix_verifications_phone_id", "phone_id", "id"),
     Index("ix_verifications_hold_id", "hold_id"),
-    Index("ix_verifications_expires_at", "expires_at"),
+    Index(
+        "ix_verifications_sealed",
+        "expires_at",
+        sqlite_where=text("sealed_code IS NOT NULL"),
+        postgresql_where=text("sealed_code IS NOT NULL"),
+    ),
     Index(
         "ix_verifications_exhausted",
         "created_at",
@@ -487,6 +492,12 @@ messages = Table(
         "lease_until",
         sqlite_where=text("state = 'sending'"),
         postgresql_where=text("state = 'sending'"),
+    ),
+    Index(
+        "ix_messages_sealed",
+        "not_after",
+        sqlite_where=text("sealed_code IS NOT NULL"),
+        postgresql_where=text("sealed_code IS NOT NULL"),
     ),
     Index("ix_messages_subject_id", "subject_id", "id"),
     Index(

@@ -139,6 +139,11 @@ _MARK_OVER = Statement(
         updated_at=_now,
     )
 )
+_WIPE_OLD = Statement(
+    update(messages)
+    .where(messages.c.not_after <= _now, messages.c.sealed_code.is_not(None))
+    .values(sealed_code=None)
+)
 _WIPE = Statement(update(messages).where(messages.c.id == bindparam("message")).values(sealed_code=None))
 _BY_ATTEMPT = Statement(
     select(messages.c.id, messages.c.state, messages.c.provider_ref, messages.c.subject_id).where(
@@ -293,6 +298,8 @@ class Delivery:
         """Queue a message in the transaction of what it tells; return its id."""
         message_id = self._ids.new("msg")
         sealed = None if message.code is None else self._seal.close(message.code.encode(), message_id)
+        if message.withheld:
+            sealed = None
         tx.run(
             _ADD,
             id=message_id,
@@ -440,6 +447,10 @@ class Delivery:
                 return True
             # Another report, or the worker's own mark, came between: merge with what it left.
         return True
+
+    def wipe_codes(self, tx: Tx) -> int:
+        """Forget the codes of messages that can no longer be sent; return how many."""
+        return tx.run(_WIPE_OLD, now_=tx.now)
 
     # -- for operators ------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from identity_service.db.store import Tx
 from identity_service.services import budgets
+from identity_service.services.delivery import Delivery
 from identity_service.services.holds import Holds
 from identity_service.services.idempotency import Idempotency
 from identity_service.services.invites import Invites
@@ -25,6 +26,7 @@ class Housekeeping:
         sanctions: Sanctions,
         recoveries: Recoveries,
         verifications: Verifications,
+        delivery: Delivery,
         idempotency: Idempotency,
     ) -> None:
         self.tasks: Mapping[str, Callable[[Tx], int]] = {
@@ -34,6 +36,7 @@ class Housekeeping:
             "end_sanctions": sanctions.sweep,
             "end_recoveries": recoveries.sweep,
             "wipe_codes": verifications.wipe_codes,
+            "wipe_messages": delivery.wipe_codes,
             "forget_answers": idempotency.purge,
             "forget_budgets": budgets.purge,
         }

@@ -361,8 +361,7 @@ class Invites:
             available = self._quota.balance(tx, issuer_id).available
             failed = self.decide(tx, row, uses, available=available).first_failed
             if failed is not None:
-                data = {"available": available} if failed.code == "quota_exhausted" else {}
-                raise Refused(failed.code, failed.detail, retry_at=failed.earliest_at, **data)
+                raise Refused(failed.code, failed.detail, retry_at=failed.earliest_at, available=available)
             # What stood in the way went away between the two statements: ask once more.
         raise Refused("quota_exhausted", "The member's quota is changing; try again.", retry_at=tx.now)
 

@@ -16,7 +16,7 @@ from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import members
 from identity_service.db.tables import quota_entries as entries
 from identity_service.db.tables import quota_lots as lots
-from identity_service.errors import Refused, not_found
+from identity_service.errors import not_found
 from identity_service.ports import Ids, Instant
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of

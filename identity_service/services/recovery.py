@@ -170,6 +170,7 @@ class Recoveries:
         proof = self._verifications.read_proof(tx, text, "recovery")
         member = self._pass_gate(tx, proof)
         self._verifications.consume(tx, proof)
+        self._end_stale(tx, member.id)
         held = tx.one(_OPEN, member=member.id)
         if held is None and self._is_dormant(member, tx.now):
             return self._hold(tx, member, proof)
@@ -289,6 +290,12 @@ class Recoveries:
             raise _ended(row)
         self._tell_all(tx, "recovery.vetoed", row.id, row.member_id, explanation=explanation)
         return self.get(tx, recovery_id)
+
+    def _end_stale(self, tx: Tx, member_id: str) -> None:
+        """End a held recovery whose time is over, where the worker has not met it yet."""
+        held = tx.one(_OPEN, member=member_id)
+        if held is not None and held.release_at <= tx.now - self._policy.recovery.expires_after:
+            tx.run(_END, id_=held.id, end="expired", why="nobody took it up", now_=tx.now)
 
     def sweep(self, tx: Tx, limit: int = 100) -> int:
         """End held recoveries that nobody took up in time; return how many."""

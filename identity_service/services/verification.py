@@ -166,12 +166,7 @@ _EXHAUSTED_LATELY = Statement(
 )
 _WIPE_OLD = Statement(
     update(verifications)
-    .where(
-        verifications.c.expires_at.between(
-            bindparam("from_", type_=BigInteger), bindparam("to_", type_=BigInteger)
-        ),
-        verifications.c.sealed_code.is_not(None),
-    )
+    .where(verifications.c.expires_at <= _now, verifications.c.sealed_code.is_not(None))
     .values(sealed_code=None)
 )
 
@@ -495,8 +490,8 @@ class Verifications:
     # -- housekeeping -------------------------------------------------------------------------------------
 
     def wipe_codes(self, tx: Tx) -> int:
-        """Forget the codes of verifications that ended in the last day; return how many."""
-        return tx.run(_WIPE_OLD, from_=tx.now - 24 * HOUR, to_=tx.now)
+        """Forget the codes of verifications that are over; return how many."""
+        return tx.run(_WIPE_OLD, now_=tx.now)
 
     def _tell(self, row: Any, now: Instant) -> VerificationView:
         over = row.state == "pending" and row.expires_at <= now

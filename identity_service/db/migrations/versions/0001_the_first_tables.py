@@ -219,6 +219,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'sending'"),
         postgresql_where=sa.text("state = 'sending'"),
     )
+    op.create_index(
+        "ix_messages_sealed",
+        "messages",
+        ["not_after"],
+        unique=False,
+        sqlite_where=sa.text("sealed_code IS NOT NULL"),
+        postgresql_where=sa.text("sealed_code IS NOT NULL"),
+    )
     op.create_index("ix_messages_subject_id", "messages", ["subject_id", "id"], unique=False)
     op.create_table(
         "phone_index",
@@ -493,9 +501,16 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'exhausted'"),
         postgresql_where=sa.text("state = 'exhausted'"),
     )
-    op.create_index("ix_verifications_expires_at", "verifications", ["expires_at"], unique=False)
     op.create_index("ix_verifications_hold_id", "verifications", ["hold_id"], unique=False)
     op.create_index("ix_verifications_phone_id", "verifications", ["phone_id", "id"], unique=False)
+    op.create_index(
+        "ix_verifications_sealed",
+        "verifications",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("sealed_code IS NOT NULL"),
+        postgresql_where=sa.text("sealed_code IS NOT NULL"),
+    )
     op.create_table(
         "recoveries",
         sa.Column("id", sa.String(length=40), nullable=False),
