@@ -333,10 +333,12 @@ class TokenExpired(TokenInvalid):
 class _SignerAt(TimestampSigner):
     """A signer whose clock is ours, so that a proof can be made again exactly as it was."""
 
-    at = 0
+    def __init__(self, *args: Any, at: int, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._at = at
 
     def get_timestamp(self) -> int:
-        return self.at
+        return self._at
 
 
 class Signer:
@@ -347,9 +349,11 @@ class Signer:
 
     def _serializer(self, salt: str, at: Instant) -> URLSafeTimedSerializer:
         secrets_ = [key.secret for key in reversed(self._keyring.live(Purpose.SIGNING))]
-        signer = type("_Fixed", (_SignerAt,), {"at": at // SECOND})
         return URLSafeTimedSerializer(
-            secrets_, salt=salt, signer=signer, signer_kwargs={"digest_method": hashlib.sha256}
+            secrets_,
+            salt=salt,
+            signer=_SignerAt,
+            signer_kwargs={"digest_method": hashlib.sha256, "at": at // SECOND},
         )
 
     def sign(self, salt: str, payload: Any, at: Instant) -> str:

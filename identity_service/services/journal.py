@@ -60,7 +60,11 @@ _HEAD = Statement(
     .order_by(journal.c.seq.desc())
     .limit(1)
 )
-_EVENT_HEAD = Statement(select(func.coalesce(func.max(journal.c.event_seq), 0).label("last")))
+_EVENT_HEAD = Statement(
+    select(func.coalesce(func.max(journal.c.event_seq), 0).label("last")).where(
+        journal.c.event_seq.is_not(None)
+    )
+)
 _NUMBER = Statement(
     update(journal)
     .where(journal.c.id == bindparam("id_"), journal.c.seq.is_(None))

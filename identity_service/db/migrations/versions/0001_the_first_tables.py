@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("ordinal", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("lane", "subject", "ordinal", name=op.f("pk_budget_uses")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_budget_uses_at", "budget_uses", ["at"], unique=False)
     op.create_table(
@@ -32,6 +33,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_campaigns")),
         sa.UniqueConstraint("name", name="uq_campaigns_name"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "clients",
@@ -41,14 +43,16 @@ def upgrade() -> None:
         sa.Column("disabled_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clients")),
         sa.UniqueConstraint("name", name="uq_clients_name"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "cooldowns",
-        sa.Column("lane", sa.String(length=40), nullable=False),
         sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("lane", sa.String(length=40), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("next_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("lane", "subject", name=op.f("pk_cooldowns")),
+        sa.PrimaryKeyConstraint("subject", "lane", name=op.f("pk_cooldowns")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_cooldowns_next_at", "cooldowns", ["next_at"], unique=False)
     op.create_table(
@@ -58,6 +62,7 @@ def upgrade() -> None:
         sa.Column("answer", sa.LargeBinary(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_idempotency")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_idempotency_expires_at", "idempotency", ["expires_at"], unique=False)
     op.create_table(
@@ -76,8 +81,7 @@ def upgrade() -> None:
         sa.Column("event_seq", sa.BigInteger(), nullable=True),
         sa.Column("chain", sa.LargeBinary(length=32), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
-        sa.UniqueConstraint("event_seq", name="uq_journal_event_seq"),
-        sa.UniqueConstraint("seq", name="uq_journal_seq"),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_journal_new",
@@ -88,12 +92,29 @@ def upgrade() -> None:
         postgresql_where=sa.text("seq IS NULL"),
     )
     op.create_index("ix_journal_subject_id", "journal", ["subject_id", "id"], unique=False)
+    op.create_index(
+        "uq_journal_event_seq",
+        "journal",
+        ["event_seq"],
+        unique=True,
+        sqlite_where=sa.text("event_seq IS NOT NULL"),
+        postgresql_where=sa.text("event_seq IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_journal_seq",
+        "journal",
+        ["seq"],
+        unique=True,
+        sqlite_where=sa.text("seq IS NOT NULL"),
+        postgresql_where=sa.text("seq IS NOT NULL"),
+    )
     op.create_table(
         "marks",
         sa.Column("name", sa.String(length=60), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.Column("text", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_marks")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "phones",
@@ -104,6 +125,7 @@ def upgrade() -> None:
         sa.Column("masked", sa.String(length=24), nullable=False),
         sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_phones")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "api_keys",
@@ -118,6 +140,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["client_id"], ["clients.id"], name=op.f("fk_api_keys_client_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
         sa.UniqueConstraint("secret_hash", name="uq_api_keys_secret_hash"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_api_keys_client_id", "api_keys", ["client_id"], unique=False)
     op.create_table(
@@ -158,12 +181,27 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["inviter_id"], ["members.id"], name=op.f("fk_members_inviter_id")),
         sa.ForeignKeyConstraint(["phone_id"], ["phones.id"], name=op.f("fk_members_phone_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_members")),
-        sa.UniqueConstraint("external_id", name="uq_members_external_id"),
         sa.UniqueConstraint("phone_id", name="uq_members_phone_id"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_members_campaign_id", "members", ["campaign_id", "id"], unique=False)
+    op.create_index(
+        "ix_members_campaign_id",
+        "members",
+        ["campaign_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("campaign_id IS NOT NULL"),
+        postgresql_where=sa.text("campaign_id IS NOT NULL"),
+    )
     op.create_index("ix_members_invite_id", "members", ["invite_id"], unique=False)
     op.create_index("ix_members_inviter_id", "members", ["inviter_id", "id"], unique=False)
+    op.create_index(
+        "uq_members_external_id",
+        "members",
+        ["external_id"],
+        unique=True,
+        sqlite_where=sa.text("external_id IS NOT NULL"),
+        postgresql_where=sa.text("external_id IS NOT NULL"),
+    )
     op.create_table(
         "messages",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -193,7 +231,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["phone_id"], ["phones.id"], name=op.f("fk_messages_phone_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
-        sa.UniqueConstraint("provider", "provider_ref", name="uq_messages_provider_ref"),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_messages_dead",
@@ -228,6 +266,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("sealed_code IS NOT NULL"),
     )
     op.create_index("ix_messages_subject_id", "messages", ["subject_id", "id"], unique=False)
+    op.create_index(
+        "uq_messages_provider_ref",
+        "messages",
+        ["provider", "provider_ref"],
+        unique=True,
+        sqlite_where=sa.text("provider_ref IS NOT NULL"),
+        postgresql_where=sa.text("provider_ref IS NOT NULL"),
+    )
     op.create_table(
         "phone_index",
         sa.Column("lookup", sa.LargeBinary(length=32), nullable=False),
@@ -235,6 +281,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.String(length=60), nullable=False),
         sa.ForeignKeyConstraint(["phone_id"], ["phones.id"], name=op.f("fk_phone_index_phone_id")),
         sa.PrimaryKeyConstraint("lookup", name=op.f("pk_phone_index")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_phone_index_phone_id_key_id", "phone_index", ["phone_id", "key_id"], unique=False)
     op.create_table(
@@ -248,6 +295,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["member_id"], ["members.id"], name=op.f("fk_devices_member_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_devices")),
         sa.UniqueConstraint("token_hash", name="uq_devices_token_hash"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_devices_member_id", "devices", ["member_id"], unique=False)
     op.create_table(
@@ -298,9 +346,24 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["phone_id"], ["phones.id"], name=op.f("fk_invites_phone_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invites")),
         sa.UniqueConstraint("code_hash", name="uq_invites_code_hash"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_invites_campaign_id", "invites", ["campaign_id", "id"], unique=False)
-    op.create_index("ix_invites_issuer_id", "invites", ["issuer_id", "id"], unique=False)
+    op.create_index(
+        "ix_invites_campaign_id",
+        "invites",
+        ["campaign_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("campaign_id IS NOT NULL"),
+        postgresql_where=sa.text("campaign_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_invites_issuer_id",
+        "invites",
+        ["issuer_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("issuer_id IS NOT NULL"),
+        postgresql_where=sa.text("issuer_id IS NOT NULL"),
+    )
     op.create_index(
         "ix_invites_open_expires_at",
         "invites",
@@ -309,7 +372,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'open'"),
         postgresql_where=sa.text("state = 'open'"),
     )
-    op.create_index("ix_invites_phone_id", "invites", ["phone_id"], unique=False)
+    op.create_index(
+        "ix_invites_phone_id",
+        "invites",
+        ["phone_id"],
+        unique=False,
+        sqlite_where=sa.text("phone_id IS NOT NULL"),
+        postgresql_where=sa.text("phone_id IS NOT NULL"),
+    )
     op.create_table(
         "quota_lots",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -320,6 +390,15 @@ def upgrade() -> None:
         sa.CheckConstraint("remaining >= 0", name=op.f("ck_quota_lots_remaining_not_negative")),
         sa.ForeignKeyConstraint(["member_id"], ["members.id"], name=op.f("fk_quota_lots_member_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_lots")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_quota_lots_batch_id",
+        "quota_lots",
+        ["batch_id"],
+        unique=False,
+        sqlite_where=sa.text("batch_id IS NOT NULL"),
+        postgresql_where=sa.text("batch_id IS NOT NULL"),
     )
     op.create_index(
         "ix_quota_lots_due",
@@ -339,6 +418,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["member_id"], ["members.id"], name=op.f("fk_recovery_codes_member_id")),
         sa.PrimaryKeyConstraint("member_id", name=op.f("pk_recovery_codes")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "sanctions",
@@ -360,6 +440,7 @@ def upgrade() -> None:
         sa.CheckConstraint("scope IN ('member', 'subtree')", name=op.f("ck_sanctions_scope_known")),
         sa.ForeignKeyConstraint(["member_id"], ["members.id"], name=op.f("fk_sanctions_member_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sanctions")),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_sanctions_due",
@@ -389,6 +470,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["reporter_id"], ["members.id"], name=op.f("fk_signals_reporter_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_signals")),
         sa.UniqueConstraint("client_id", "member_id", "kind", "reference", name="uq_signals_reference"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_signals_member_id", "signals", ["member_id", "id"], unique=False)
     op.create_table(
@@ -403,6 +485,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["invite_id"], ["invites.id"], name=op.f("fk_invite_holds_invite_id")),
         sa.ForeignKeyConstraint(["phone_id"], ["phones.id"], name=op.f("fk_invite_holds_phone_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invite_holds")),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_invite_holds_held_expires_at",
@@ -412,6 +495,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'held'"),
         postgresql_where=sa.text("state = 'held'"),
     )
+    op.create_index("ix_invite_holds_invite_id", "invite_holds", ["invite_id"], unique=False)
     op.create_index(
         "uq_invite_holds_one_a_phone",
         "invite_holds",
@@ -444,8 +528,16 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["lot_id"], ["quota_lots.id"], name=op.f("fk_quota_entries_lot_id")),
         sa.ForeignKeyConstraint(["member_id"], ["members.id"], name=op.f("fk_quota_entries_member_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quota_entries")),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_quota_entries_invite_id", "quota_entries", ["invite_id"], unique=False)
+    op.create_index(
+        "ix_quota_entries_invite_id",
+        "quota_entries",
+        ["invite_id"],
+        unique=False,
+        sqlite_where=sa.text("invite_id IS NOT NULL"),
+        postgresql_where=sa.text("invite_id IS NOT NULL"),
+    )
     op.create_index("ix_quota_entries_member_id", "quota_entries", ["member_id", "id"], unique=False)
     op.create_index(
         "uq_quota_entries_batch",
@@ -492,6 +584,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["member_id"], ["members.id"], name=op.f("fk_verifications_member_id")),
         sa.ForeignKeyConstraint(["phone_id"], ["phones.id"], name=op.f("fk_verifications_phone_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_verifications")),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_verifications_exhausted",
@@ -534,6 +627,7 @@ def upgrade() -> None:
             ["verification_id"], ["verifications.id"], name=op.f("fk_recoveries_verification_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_recoveries")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_recoveries_member_id", "recoveries", ["member_id", "id"], unique=False)
     op.create_index(
