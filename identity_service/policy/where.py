@@ -23,6 +23,7 @@ FIELDS: Final = {
     "state": str,
     "campaign": str,
 }
+STATES: Final = ("active", "suspended", "banned", "erased")
 OPERATORS: Final = ("!=", "<=", ">=", "=", "<", ">")
 _CONDITION: Final = re.compile(
     r"""\s*(?P<field>[a-z_]+)\s*(?P<operator>!=|<=|>=|=|<|>)\s*(?:"(?P<quoted>[^"]{0,200})"|(?P<bare>[^\s"'<>=!]{1,200}))\s*""",
@@ -83,6 +84,8 @@ def _condition(match: re.Match[str]) -> Condition:
     if kind is str:
         if operator not in ("=", "!="):
             raise WhereInvalid(f"{field} is compared with = or !=")
+        if field == "state" and raw not in STATES:
+            raise WhereInvalid(f"there is no state {raw!r}; known: {', '.join(STATES)}")
         return Condition(field=field, operator=operator, value=raw)
     try:
         value = kind(raw if _NUMBER.fullmatch(raw) else "")

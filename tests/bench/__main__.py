@@ -3,8 +3,8 @@
     ./dev bench [--store sqlite|postgresql|both] [--requests N] [--json FILE]
 
 For each call, over HTTP against `identity serve` on loopback, with 16 connections: rate, CPU of the server a
-request, latency; beside it, in the same run, (a) hello-world in the same app (`/healthz`) and (b) the bare SQL
-statements of the same transaction at the same durability.  Quote the ratios: rates drift with the machine.
+request, latency; beside it, in the same run, (a) hello-world in the same app (`/healthz`) and (b) the bare
+SQL statements of the same transaction at the same durability.  Quote the ratios: rates drift with the machine.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Bench:
     def _opened(self, table: str, row: str) -> str:
         from sqlalchemy import text
 
-        query = text(f"SELECT sealed_code FROM {table} WHERE id = '{row}'")  # noqa: S608 - our own names
+        query = text(f"SELECT sealed_code FROM {table} WHERE id = '{row}'")
         sealed = self.services.store.query(self.actor, lambda tx: tx.select(query))[0].sealed_code
         return self.services.seal.open(bytes(sealed), row).decode()
 
@@ -226,13 +226,15 @@ class Server:
             self.port = probe.getsockname()[1]
         env = os.environ | {"IDENTITY_DATABASE_URL": bench.url, "IDENTITY_LOG_LEVEL": "WARNING"}
         command = [str(Path(sys.executable).with_name("identity")), "serve", "--port", str(self.port)]
-        self._process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         self._wait()
 
     def _wait(self) -> None:
         for _ in range(200):
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2).read()  # noqa: S310
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2).read()
                 return
             time.sleep(0.05)
         raise SystemExit("the server did not start")
@@ -312,13 +314,14 @@ def _row(
 
 def show(store: str, rows: Sequence[Row]) -> None:
     print(f"\n{store}")
-    print(f"{'call':20}{'req/s':>8}{'CPU µs':>8}{'p50 ms':>8}{'p99 ms':>8}{'bare/s':>8}{'of bare':>9}{'of hello':>9}")
+    heads = ("req/s", "CPU µs", "p50 ms", "p99 ms", "bare/s", "of bare", "of hello")
+    print(f"{'call':20}" + "".join(f"{head:>9}" for head in heads))
     for row in rows:
         of_bare = "" if row.bare_rate is None else f"{row.rate / row.bare_rate:.0%}"
         shown_bare = "" if row.bare_rate is None else f"{row.bare_rate:.0f}"
         print(
-            f"{row.name:20}{row.rate:8.0f}{row.cpu_us:8.0f}{row.p50_ms:8.1f}{row.p99_ms:8.1f}"
-            f"{shown_bare:>8}{of_bare:>9}{row.rate / row.hello_rate:>9.0%}"
+            f"{row.name:20}{row.rate:9.0f}{row.cpu_us:9.0f}{row.p50_ms:9.1f}{row.p99_ms:9.1f}"
+            f"{shown_bare:>9}{of_bare:>9}{row.rate / row.hello_rate:>9.0%}"
         )
 
 

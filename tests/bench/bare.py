@@ -1,4 +1,4 @@
-"""The bare statements of a transaction: recorded from the real use case, then run again without anything around.
+"""The bare statements of a transaction: recorded from the real use case, then run again by themselves.
 
 Recording runs the use cases once and keeps every statement with its values.  The database is then put back to
 what it was before, and the same statements run by the driver alone, one transaction each, at the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from typing import Any, get_args
@@ -56,7 +57,10 @@ CONFIG = {
         },
     }
 }
-schema = schemathesis.openapi.from_dict(document(), config=SchemathesisConfig.from_dict(CONFIG))
+# A copy: schemathesis rewrites what it is given, and the document is everybody's.
+schema = schemathesis.openapi.from_dict(
+    copy.deepcopy(document()), config=SchemathesisConfig.from_dict(CONFIG)
+)
 door = Door()
 schema.app = door
 

@@ -10,6 +10,7 @@ from identity_service.policy.where import (
     FIELDS,
     MAX_CONDITIONS,
     OPERATORS,
+    STATES,
     Condition,
     WhereInvalid,
     parse_where,
@@ -114,7 +115,13 @@ def _conditions(draw: st.DrawFn) -> Condition:
     field = draw(st.sampled_from(sorted(FIELDS)))
     kind = FIELDS[field]
     operator = draw(st.sampled_from(("=", "!=") if kind is str else OPERATORS))
-    return Condition(field=field, operator=operator, value=draw(_values[kind]))  # type: ignore[arg-type]
+    values = st.sampled_from(STATES) if field == "state" else _values[kind]
+    return Condition(field=field, operator=operator, value=draw(values))  # type: ignore[arg-type]
+
+
+def test_a_state_that_there_is_not_is_refused_and_selects_nobody() -> None:
+    with pytest.raises(WhereInvalid, match="bannd"):
+        parse_where("state!=bannd")
 
 
 @given(st.lists(_conditions(), min_size=1, max_size=MAX_CONDITIONS))
