@@ -2,9 +2,10 @@
 
     ./dev bench [--store sqlite|postgresql|both] [--requests N] [--json FILE]
 
-For each call, over HTTP against `identity serve` on loopback, with 16 connections: rate, CPU of the server a
-request, latency; beside it, in the same run, (a) hello-world in the same app (`/healthz`) and (b) the bare
-SQL statements of the same transaction at the same durability.  Quote the ratios: rates drift with the machine.
+For each call, over HTTP against `identity serve` on loopback, with 16 connections: rate, CPU of the
+server a request, latency; beside it, in the same run, (a) hello-world in the same app (`/healthz`) and
+(b) the bare SQL statements of the same transaction at the same durability.  Quote the ratios: rates drift
+with the machine.
 """
 
 from __future__ import annotations
