@@ -14,7 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import identity_service.api.resources  # noqa: F401 - declares the operations
 from identity_service import telemetry
-from identity_service.api import operation, problems
+from identity_service.api import operation, problems, strict_json
 from identity_service.api.meta import meta
 from identity_service.config import Settings, load_settings
 from identity_service.container import Container, build
@@ -54,7 +54,7 @@ def create_app(
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.store_url,
         SQLALCHEMY_ENGINE_OPTIONS=_engine_options(settings),
-        MAX_CONTENT_LENGTH=None,  # the API reads bodies itself and says so where one is too large
+        MAX_CONTENT_LENGTH=strict_json.MAX_BYTES,
         DEBUG=settings.debug,
     )
     app.url_map.strict_slashes = True
@@ -137,23 +137,18 @@ def _frame(app: Flask, services: Container) -> None:
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         # The message of a database error quotes values; only its type and place are logged.
-        log.error("unexpected", error_type=type(error).__name__, where=_where(error), request_id=g.request_id)
+        log.error(
+            "unexpected",
+            error_type=type(error).__name__,
+            where=telemetry.where(error),
+            request_id=g.request_id,
+        )
         return _problem("internal", "It was logged under this request id; nothing was changed.")
 
 
 def _problem(code: str, detail: str) -> Response:
     status, body = problems.problem(code, detail, g.request_id)
     return Response(body, status=status, content_type=problems.CONTENT_TYPE)
-
-
-def _where(error: BaseException) -> list[str]:
-    """Return the innermost places of a traceback, without any values."""
-    places, frame = [], error.__traceback__
-    while frame is not None:
-        code = frame.tb_frame.f_code
-        places.append(f"{code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}:{code.co_name}")
-        frame = frame.tb_next
-    return places[-6:]
 
 
 def _measure(response: Response) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import ipaddress
+import logging
 import os
 import sys
 from enum import StrEnum
@@ -25,6 +26,8 @@ from sms.route import parse_route
 from sms.texts import check_parts
 
 VAR: Final = Path("var")
+MIN_TOKEN: Final = 32
+"""Characters: what Twilio gives."""
 KNOWN_PROVIDERS: Final = frozenset({"inbox", "null", "twilio"})
 
 
@@ -41,7 +44,9 @@ class Settings(BaseSettings):
     )
 
     env: Environment = Environment.DEVELOPMENT
-    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite under ./var/")
+    database_url: str = Field(
+        default="", repr=False, description="SQLAlchemy URL; empty: SQLite under ./var/"
+    )
     keyring: SecretStr = Field(
         default=SecretStr(""), description="The keyring's file, or the document itself"
     )
@@ -120,9 +125,14 @@ class Settings(BaseSettings):
         return urlsplit(self.public_url).hostname or "localhost"
 
     @property
-    def join_host(self) -> str:
-        """Where an invite by SMS sends its reader."""
-        return (urlsplit(self.join_url).hostname if self.join_url else None) or self.host
+    def otp_host(self) -> str | None:
+        """The host to which WebOTP binds a code; browsers do so only for https."""
+        return self.host if self.public_url.startswith("https://") else None
+
+    @property
+    def join_host(self) -> str | None:
+        """Where an invite by SMS sends its reader; nowhere, where the address is a developer's machine."""
+        return urlsplit(self.join_url).hostname if self.join_url else self.otp_host
 
     @property
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -193,8 +203,10 @@ def _setting_name(field: str) -> str:
 def _faults(settings: Settings) -> list[str]:
     faults = []
     url = urlsplit(settings.public_url)
-    if url.scheme not in ("http", "https") or not url.netloc:
-        faults.append("IDENTITY_PUBLIC_URL must be an http(s) URL")
+    if url.scheme not in ("http", "https") or not url.netloc or url.query or url.fragment:
+        faults.append("IDENTITY_PUBLIC_URL must be an http(s) URL without a query")
+    if settings.log_level.upper() not in logging.getLevelNamesMapping():
+        faults.append("IDENTITY_LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
     if settings.join_url and urlsplit(settings.join_url).scheme not in ("http", "https"):
         faults.append("IDENTITY_JOIN_URL must be an http(s) URL")
     try:
@@ -241,6 +253,15 @@ def _production_faults(settings: Settings, scheme: str) -> list[str]:
         )
     if settings.is_sqlite and settings.sqlite_synchronous != "FULL":
         faults.append("IDENTITY_SQLITE_SYNCHRONOUS must be FULL in production: an answered commit must last")
+    token = settings.twilio_auth_token.get_secret_value()
+    if token and (len(token) < MIN_TOKEN or len(set(token)) < 8):
+        faults.append("TWILIO_AUTH_TOKEN is too short or a default: it signs the reports that we believe")
+    if settings.is_sqlite and make_url(settings.store_url).database in (None, "", ":memory:"):
+        faults.append("IDENTITY_DATABASE_URL must name a file: what is in memory is gone at the next start")
+    if settings.twilio_api_base_url and urlsplit(settings.twilio_api_base_url).scheme != "https":
+        faults.append("TWILIO_API_BASE_URL must be https in production: the account's token goes there")
+    if settings.join_url and urlsplit(settings.join_url).scheme != "https":
+        faults.append("IDENTITY_JOIN_URL must be https in production: invite codes go there")
     if settings.debug:
         faults.append("IDENTITY_DEBUG must be off in production")
     if scheme != "https":

@@ -303,4 +303,5 @@ def _greet(where: Address, api_key: str, admin_key: str, seed_id: str | None) ->
 
 
 if __name__ == "__main__":
+    os.umask(0o077)  # the databases, the inbox with its codes, the keys: for their owner's eyes
     devserver(prog_name="devserver")

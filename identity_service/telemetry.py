@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from structlog.tracebacks import ExceptionDictTransformer
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -23,11 +23,7 @@ REFUSALS: Final = Counter("identity_refusals_total", "Refusals by stable code.",
 MESSAGES: Final = Counter("identity_messages_total", "Messages handed over.", ("provider", "outcome"))
 SEQUENCED: Final = Counter("identity_journal_sequenced_total", "Journal rows numbered.")
 TASKS: Final = Counter("identity_housekeeping_total", "Things that time ended.", ("task",))
-OUTBOX_LAG: Final = Gauge(
-    "identity_outbox_lag_seconds",
-    "How late the oldest message was when it was claimed.",
-    multiprocess_mode="mostrecent",
-)
+FAULTS: Final = Counter("identity_worker_faults_total", "Jobs of the worker that failed.", ("job",))
 
 
 def configure_logging(level: str) -> None:
@@ -54,3 +50,13 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def where(error: BaseException) -> list[str]:
+    """Return the innermost places of a traceback, without any values."""
+    places, frame = [], error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}:{code.co_name}")
+        frame = frame.tb_next
+    return places[-6:]

@@ -6,13 +6,14 @@ network.  A worker that is killed loses nothing: its leases run out.
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import secrets
 import signal
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import FrameType
@@ -44,7 +45,7 @@ def _host(settings: Settings, kind: TextKind) -> str | None:
     """Return the address that a text names: where a code belongs, or where an invitee goes."""
     match kind:
         case TextKind.OTP:
-            return settings.host
+            return settings.otp_host
         case TextKind.INVITE:
             return settings.join_host
         case TextKind.RECOVERY_HELD | TextKind.RECOVERY_GRANTED:
@@ -101,13 +102,24 @@ class Worker:
 
     def step(self, pool: ThreadPoolExecutor | None = None) -> bool:
         """Do one round of everything that is due; return whether there was something to do."""
-        sent = self.deliver(pool)
-        numbered = self.sequence()
+        sent = self._guarded("deliver", lambda: self.deliver(pool))
+        numbered = self._guarded("sequence", self.sequence)
         self._beat()
         if monotonic() - self._last_housekeeping >= _HOUSEKEEPING_SECONDS:
             self._last_housekeeping = monotonic()
             self.housekeep()
         return bool(sent or numbered)
+
+    def _guarded(self, job: str, work: Callable[[], int]) -> int:
+        """Run one job; what goes wrong in it is told and stops no other."""
+        try:
+            return work()
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001
+            telemetry.FAULTS.labels(job).inc()
+            log.error("job_failed", job=job, error_type=type(error).__name__, where=telemetry.where(error))  # noqa: TRY400
+            return 0
 
     def _beat(self) -> None:
         if monotonic() - self._last_beat >= _BEAT_SECONDS:
@@ -131,7 +143,9 @@ class Worker:
 
     def _hand_over(self, message: Claimed) -> None:
         """One message, outside any transaction, and then its outcome."""
-        store, delivery = self._services.store, self._services.delivery
+        if message.decoy:
+            self._withhold(message)
+            return
         try:
             accepted = self._send(message)
         except ProviderFailure as failure:
@@ -152,7 +166,23 @@ class Worker:
             self._mark_failed(message, _broken())
             return
         telemetry.MESSAGES.labels(accepted.provider, "accepted").inc()
-        store.transact(SYSTEM, lambda tx: delivery.mark_accepted(tx, message, accepted))
+        self._mark_accepted(message, accepted)
+
+    def _withhold(self, message: Claimed) -> None:
+        """Count a decoy like any other: the metrics must not tell who is a member."""
+        telemetry.MESSAGES.labels(self._route[0], "accepted").inc()
+        delivery = self._services.delivery
+        self._services.store.transact(SYSTEM, lambda tx: delivery.mark_withheld(tx, message))
+
+    def _mark_accepted(self, message: Claimed, accepted: Accepted) -> None:
+        store, delivery = self._services.store, self._services.delivery
+        try:
+            store.transact(SYSTEM, lambda tx: delivery.mark_accepted(tx, message, accepted))
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - e.g. a provider that gives one id twice
+            log.error("outcome_lost", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
+            store.transact(SYSTEM, lambda tx: delivery.mark_lost(tx, message))
 
     def _mark_failed(self, message: Claimed, failure: ProviderFailure) -> None:
         delivery, another = self._services.delivery, message.attempts < len(self._route)
@@ -210,7 +240,7 @@ class Worker:
         """Run each task once, each a bounded piece of work; return how much each did."""
         done: dict[str, int] = {}
         for name, task in self._services.housekeeping.tasks.items():
-            done[name] = self._services.store.transact(SYSTEM, task)
+            done[name] = self._guarded(name, functools.partial(self._services.store.transact, SYSTEM, task))
             if done[name]:
                 telemetry.TASKS.labels(name).inc(done[name])
                 log.info("housekeeping", task=name, count=done[name])

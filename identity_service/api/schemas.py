@@ -229,7 +229,7 @@ class InviteOut(Output):
 class InviteLookupOut(Output):
     redeemable: bool
     channel: Literal["link", "sms"] | None
-    phone_required: bool | None
+    phone_required: bool
 
 
 class ProblemOut(BaseModel):

@@ -347,6 +347,7 @@ verifications = _table(
     Column("state", String(10), nullable=False),
     Column("lane", String(16), nullable=False),
     Column("decoy", Integer, nullable=False),  # 1: nothing is sent and no code is right
+    Column("requester", String(24), nullable=False),  # a keyed hash of the address, where it was told
     Column("sealed_code", LargeBinary, nullable=True),
     Column("code_length", Integer, nullable=False),
     Column("channel", String(10), nullable=False),
@@ -361,10 +362,8 @@ verifications = _table(
     _one_of("state", "pending", "approved", "exhausted"),
     _one_of("purpose", "registration", "login", "recovery", "phone_change", "request"),
     CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_within_max"),
-    Index("ix_verifications_phone_id", "phone_id", "id"),
     Index("ix_verifications_hold_id", "hold_id"),
     _partial("ix_verifications_sealed", "expires_at", where="sealed_code IS NOT NULL"),
-    _partial("ix_verifications_exhausted", "created_at", where="state = 'exhausted'"),
 )
 
 budget_uses = _table(
@@ -374,6 +373,7 @@ budget_uses = _table(
     Column("ordinal", BigInteger, primary_key=True),
     _at("at"),
     Index("ix_budget_uses_at", "at"),
+    _partial("ix_budget_uses_guesses", "at", where="lane = 'guess.anonymous'"),
 )
 
 cooldowns = _table(
@@ -396,7 +396,6 @@ recoveries = _table(
     _at("created_at"),
     _at("release_at", nullable=True),
     _at("granted_at", nullable=True),
-    _at("asserted_at", nullable=True),
     _at("ended_at", nullable=True),
     Column("end_explanation", Text, nullable=True),
     _one_of("state", "held", "granted", "vetoed", "expired"),
@@ -421,6 +420,7 @@ messages = _table(
     Column("provider_ref", String(80), nullable=True),
     Column("segments", Integer, nullable=True),
     Column("hours", Integer, nullable=True),
+    Column("decoy", Integer, nullable=False),  # 1: goes the way of every message, and is never handed over
     _count("attempts"),
     Column("attempt_id", _ID, nullable=True),
     _at("next_at"),

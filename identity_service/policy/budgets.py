@@ -28,11 +28,9 @@ class Rate:
 
     limits: tuple[Limit, ...]
     trickle: Limit | None = None
-
-    @property
-    def reach(self) -> int:
-        """How many past uses decide about the next one."""
-        return max(limit.times for limit in self.limits)
+    """For each requester."""
+    trickles: Limit | None = None
+    """For all requesters together."""
 
 
 class Lane(StrEnum):
@@ -48,4 +46,4 @@ class Lane(StrEnum):
 
 def cooldown_after(step: int, *, first: Instant, longest: Instant) -> Instant:
     """Return how long to wait after the `step`-th unconfirmed send (from 1): doubling, capped."""
-    return min(first << min(step - 1, 30), longest)
+    return min(first << min(step - 1, 60), longest)

@@ -16,6 +16,7 @@ from identity_service.policy.budgets import Limit, Rate
 from identity_service.ports import DAY, HOUR, MINUTE, SECOND, Instant
 
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+LONGEST_WINDOW: Final = 8 * DAY
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
 
 
@@ -34,7 +35,10 @@ def span(text: object) -> Instant:
 def _limit(pair: object) -> Limit:
     if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], int) or pair[0] < 1:
         raise ValueError('a limit is written [times, "span"]')
-    return Limit(times=pair[0], window=span(pair[1]))
+    limit = Limit(times=pair[0], window=span(pair[1]))
+    if limit.window > LONGEST_WINDOW:
+        raise ValueError("no window may be longer than 8 days: older uses are forgotten")
+    return limit
 
 
 def _limits(rows: object) -> tuple[Limit, ...]:
@@ -74,12 +78,13 @@ class VerificationRules(_Section):
     proof_life: Annotated[Span, Field(le=10 * MINUTE)]
     checks_a_code: Annotated[int, Field(ge=1, le=5)]
     starts_an_ip_an_hour: Count
-    exhausted_an_hour_breaks: Count
+    wrong_guesses_an_hour_break: Count
 
 
 class SendRules(_Section):
     limits: Limits
     trickle: OneLimit
+    trickles: OneLimit
     cooldown: Span
     longest_cooldown: Span
 
@@ -87,6 +92,7 @@ class SendRules(_Section):
 class GuessRules(_Section):
     limits: Limits
     trickle: OneLimit
+    trickles: OneLimit
 
 
 class MissRules(_Section):
@@ -118,11 +124,11 @@ class Policy(_Section):
 
     @cached_property
     def guess_rate(self) -> Rate:
-        return Rate(limits=self.guesses.limits, trickle=self.guesses.trickle)
+        return Rate(limits=self.guesses.limits, trickle=self.guesses.trickle, trickles=self.guesses.trickles)
 
     @cached_property
     def send_rate(self) -> Rate:
-        return Rate(limits=self.sends.limits, trickle=self.sends.trickle)
+        return Rate(limits=self.sends.limits, trickle=self.sends.trickle, trickles=self.sends.trickles)
 
     @cached_property
     def miss_rate(self) -> Rate:

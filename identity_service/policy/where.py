@@ -85,7 +85,7 @@ def _condition(match: re.Match[str]) -> Condition:
         if operator not in ("=", "!="):
             raise WhereInvalid(f"{field} is compared with = or !=")
         if field == "state" and raw not in STATES:
-            raise WhereInvalid(f"there is no state {raw!r}; known: {', '.join(STATES)}")
+            raise WhereInvalid(f"there is no such state; known: {', '.join(STATES)}")
         return Condition(field=field, operator=operator, value=raw)
     try:
         value = kind(raw if _NUMBER.fullmatch(raw) else "")

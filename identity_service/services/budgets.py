@@ -9,20 +9,21 @@ again.  Nothing is read, decided and then written; the store is asked to insert,
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, bindparam, delete, func, literal_column, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, delete, func, literal_column, select, update
 
 from identity_service.db.store import Statement, Tx, per_dialect
 from identity_service.db.tables import budget_uses as uses
 from identity_service.db.tables import cooldowns
 from identity_service.errors import Refused
 from identity_service.policy.budgets import Limit, Rate, cooldown_after
+from identity_service.policy.rules import LONGEST_WINDOW
 from identity_service.ports import DAY, SECOND, Instant
 
 _RACES = 64
-_KEPT = 8 * DAY
+_KEPT = LONGEST_WINDOW + DAY
 """Longer than the longest window of any rate; older uses are purged."""
 
 
@@ -35,6 +36,8 @@ class Budget:
     rate: Rate
     code: str
     detail: str
+    requester: str = ""
+    """Who asks, where that is known: each has a trickle of its own, within the subject's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Taken:
     lane: str
     subject: str
     ordinal: int
+    beside: Taken | None = None
+    """What was taken with it."""
 
 
 _last = select(func.coalesce(func.max(uses.c.ordinal), 0)).where(
@@ -80,11 +85,12 @@ def _take_clause(insert: Any, limits: int) -> Any:
 
 
 _TAKE = {n: per_dialect(functools.partial(_take_clause, limits=n)) for n in (1, 2, 3)}
-_AT = Statement(
-    select(uses.c.ordinal, uses.c.at)
-    .where(uses.c.lane == bindparam("lane"), uses.c.subject == bindparam("subject"))
-    .order_by(uses.c.ordinal.desc())
-    .limit(bindparam("reach"))
+_BACK = Statement(  # when the use was taken that `times` back from the next one
+    select(uses.c.at).where(
+        uses.c.lane == bindparam("lane"),
+        uses.c.subject == bindparam("subject"),
+        uses.c.ordinal == _last.scalar_subquery() + 1 - bindparam("times", type_=BigInteger),
+    )
 )
 _GIVE_BACK = Statement(
     delete(uses).where(
@@ -102,13 +108,35 @@ def take(tx: Tx, budget: Budget) -> Taken:
         Refused: `budget.code`, with `retry_at`.
     """
     taken = _take(tx, budget.lane, budget.subject, budget.rate.limits)
-    trickle = budget.rate.trickle
-    if taken is None and trickle is not None:
-        taken = _take(tx, f"{budget.lane}.trickle", budget.subject, (trickle,))
+    if taken is None:
+        taken = _take_trickle(tx, budget)
     if taken is None:
         limits = tuple((limit.times, limit.window // SECOND) for limit in budget.rate.limits)
         raise Refused(budget.code, budget.detail, retry_at=next_at(tx, budget), limits=limits)
     return taken
+
+
+def _take_trickle(tx: Tx, budget: Budget) -> Taken | None:
+    """Take from what stays: a drop for each requester, so that a stranger cannot drink the owner's, and a few
+    in all, so that many strangers cannot make it a stream.
+    """
+    rate = budget.rate
+    if rate.trickle is None:
+        return None
+    own = _take(tx, f"{budget.lane}.trickle", _requester(budget), (rate.trickle,))
+    if own is None:
+        return None
+    if rate.trickles is None:
+        return own
+    whole = _take(tx, f"{budget.lane}.trickles", budget.subject, (rate.trickles,))
+    if whole is None:
+        give_back(tx, own)
+        return None
+    return replace(own, beside=whole)
+
+
+def _requester(budget: Budget) -> str:
+    return f"{budget.subject}:{budget.requester}"
 
 
 def _take(tx: Tx, lane: str, subject: str, limits: tuple[Limit, ...]) -> Taken | None:
@@ -125,9 +153,26 @@ def _take(tx: Tx, lane: str, subject: str, limits: tuple[Limit, ...]) -> Taken |
     return None  # fail closed
 
 
+_WRONG_LATELY = Statement(
+    select(func.count().label("n")).select_from(
+        select(uses.c.at)
+        .where(uses.c.lane == "guess.anonymous", uses.c.at > bindparam("since", type_=BigInteger))
+        .limit(bindparam("most"))
+        .subquery()
+    )
+)
+
+
+def wrong_guesses_since(tx: Tx, since: Instant, most: int) -> int:
+    """Return how many anonymous guesses were wrong everywhere, counting no further than `most`."""
+    return int(tx.one(_WRONG_LATELY, since=since, most=most).n)
+
+
 def give_back(tx: Tx, taken: Taken) -> None:
     """Undo a use taken in this same transaction (a guess that turned out right costs nothing)."""
     tx.run(_GIVE_BACK, lane=taken.lane, subject=taken.subject, ordinal=taken.ordinal)
+    if taken.beside is not None:
+        give_back(tx, taken.beside)
 
 
 def next_after(tx: Tx, budget: Budget, taken: Taken) -> Instant:
@@ -140,17 +185,22 @@ def next_after(tx: Tx, budget: Budget, taken: Taken) -> Instant:
 def next_at(tx: Tx, budget: Budget) -> Instant:
     """Return when the next use may be taken; `tx.now` or earlier where it may be now."""
     free = _free_at(tx, budget.lane, budget.subject, budget.rate.limits)
-    if free > tx.now and budget.rate.trickle is not None:
-        trickle = _free_at(tx, f"{budget.lane}.trickle", budget.subject, (budget.rate.trickle,))
-        free = min(free, trickle)
+    rate = budget.rate
+    if free > tx.now and rate.trickle is not None:
+        drop = _free_at(tx, f"{budget.lane}.trickle", _requester(budget), (rate.trickle,))
+        if rate.trickles is not None:
+            drop = max(drop, _free_at(tx, f"{budget.lane}.trickles", budget.subject, (rate.trickles,)))
+        free = min(free, drop)
     return free
 
 
 def _free_at(tx: Tx, lane: str, subject: str, limits: tuple[Limit, ...]) -> Instant:
-    rows = tx.all(_AT, lane=lane, subject=subject, reach=max(limit.times for limit in limits))
-    return max(
-        (rows[limit.times - 1].at + limit.window for limit in limits if len(rows) >= limit.times), default=0
-    )
+    free = 0
+    for limit in limits:
+        row = tx.one(_BACK, lane=lane, subject=subject, times=limit.times)
+        if row is not None:
+            free = max(free, row.at + limit.window)
+    return free
 
 
 # -- cool-downs: how soon the next message may go to one phone -----------------------------------------
@@ -178,7 +228,11 @@ _NEXT = Statement(
         cooldowns.c.lane == bindparam("lane"), cooldowns.c.subject == bindparam("subject")
     )
 )
-_CLEAR = Statement(delete(cooldowns).where(cooldowns.c.subject == bindparam("subject")))
+_CLEAR = Statement(
+    delete(cooldowns).where(
+        cooldowns.c.subject == bindparam("subject"), cooldowns.c.lane == bindparam("lane")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,36 +271,31 @@ def cooldown_until(tx: Tx, cooldown: Cooldown) -> Instant:
     return tx.now if row is None else int(row.next_at)
 
 
-def clear_cooldowns(tx: Tx, subject: str) -> None:
-    """The phone has answered: end its cool-downs.  What the day's budget counted stays counted."""
-    tx.run(_CLEAR, subject=subject)
+def clear_cooldown(tx: Tx, lane: str, subject: str) -> None:
+    """The phone has answered in this lane: end its cool-down there.  What the day's budget counted stays.
+
+    Other lanes keep theirs: a stranger who asks in one must not see that the owner came by another.
+    """
+    tx.run(_CLEAR, lane=f"send.{lane}", subject=subject)
 
 
 # -- housekeeping ---------------------------------------------------------------------------------------
 
-_newer = uses.alias("newer")
-_PURGE = Statement(
-    delete(uses).where(
-        uses.c.at < bindparam("before"),
-        # The last ordinal of a subject stays until its lane is asleep, so that numbers never restart
-        # while a window could still see them.
-        or_(
-            uses.c.at < bindparam("long_before"),
-            select(literal_column("1"))
-            .where(
-                _newer.c.lane == uses.c.lane,
-                _newer.c.subject == uses.c.subject,
-                _newer.c.ordinal > uses.c.ordinal,
-            )
-            .exists(),
-        ),
-    )
+_OLD = Statement(
+    select(uses.c.lane, uses.c.subject, uses.c.ordinal)
+    .where(uses.c.at < bindparam("before", type_=BigInteger))
+    .order_by(uses.c.at)
+    .limit(bindparam("limit"))
 )
 _PURGE_COOLDOWNS = Statement(delete(cooldowns).where(cooldowns.c.next_at < bindparam("before")))
 
 
-def purge(tx: Tx) -> int:
-    """Delete what no window can see any more; return how many rows went."""
-    return tx.run(_PURGE, before=tx.now - _KEPT, long_before=tx.now - 2 * _KEPT) + tx.run(
-        _PURGE_COOLDOWNS, before=tx.now - DAY
-    )
+def purge(tx: Tx, limit: int = 500) -> int:
+    """Delete up to `limit` uses that no window can see any more; return how many went.
+
+    Where a subject's last use goes, its numbers start again at 1: all that it did is outside every window.
+    """
+    old = tx.all(_OLD, before=tx.now - _KEPT, limit=limit)
+    for row in old:
+        tx.run(_GIVE_BACK, lane=row.lane, subject=row.subject, ordinal=row.ordinal)
+    return len(old) + tx.run(_PURGE_COOLDOWNS, before=tx.now - DAY)

@@ -45,11 +45,6 @@ _USE = Statement(
 _ADD_DEVICE = Statement(
     insert(devices).values(binds(("id", "member_id", "token_hash", "device_hash", "created_at")))
 )
-_REVOKE_DEVICES = Statement(
-    update(devices)
-    .where(devices.c.member_id == bindparam("member"), devices.c.revoked_at.is_(None))
-    .values(revoked_at=bindparam("at"))
-)
 
 
 class Credentials:
@@ -101,9 +96,6 @@ class Credentials:
             created_at=tx.now,
         )
         return token
-
-    def forget_devices(self, tx: Tx, member_id: str) -> int:
-        return tx.run(_REVOKE_DEVICES, member=member_id, at=tx.now)
 
 
 def _plain(code: str) -> str:

@@ -31,6 +31,8 @@ from sms.texts import TextKind
 
 LEASE: Final = MINUTE
 MAX_ATTEMPTS: Final = 6
+MOST_CLAIMS: Final = 30
+"""Far above MAX_ATTEMPTS: attempts whose worker died count here, too."""
 _FIRST_BACKOFF: Final = 2 * SECOND
 _LONGEST_BACKOFF: Final = 5 * MINUTE
 
@@ -45,6 +47,7 @@ _COLUMNS = (
     "channel",
     "state",
     "hours",
+    "decoy",
     "next_at",
     "not_after",
     "created_at",
@@ -69,6 +72,7 @@ _CLAIM_FIELDS = (
     messages.c.attempts,
     messages.c.attempt_id,
     messages.c.not_after,
+    messages.c.decoy,
 )
 
 
@@ -143,6 +147,11 @@ _WIPE_OLD = Statement(
     update(messages)
     .where(messages.c.not_after <= _now, messages.c.sealed_code.is_not(None))
     .values(sealed_code=None)
+)
+_WITHDRAW = Statement(
+    update(messages)
+    .where(messages.c.subject_id == bindparam("subject"), messages.c.state == "queued")
+    .values(state="failed", sealed_code=None, reason="It was over before it could be sent.", updated_at=_now)
 )
 _WIPE = Statement(update(messages).where(messages.c.id == bindparam("message")).values(sealed_code=None))
 _BY_ATTEMPT = Statement(
@@ -235,7 +244,7 @@ class Outgoing:
     locale: str | None = None
     hours: int | None = None
     withheld: bool = False
-    """Written like any other, and never sent: the decoy of a phone that is no member's."""
+    """Written, claimed and counted like any other, never sent: a decoy for a phone that is no member's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +263,7 @@ class Claimed:
     attempts: int
     attempt_id: str
     not_after: Instant
+    decoy: bool
 
 
 class Delivery:
@@ -265,7 +275,7 @@ class Delivery:
 
     # -- queueing -----------------------------------------------------------------------------------
 
-    def spend(self, tx: Tx, lane: str, phone_id: str) -> Instant:
+    def spend(self, tx: Tx, lane: str, phone_id: str, requester: str) -> Instant:
         """Take a send to this phone from its lane: the cool-down, then the day's budget.
 
         Returns:
@@ -275,7 +285,7 @@ class Delivery:
             Refused: `send_cooldown` or `send_budget_spent`.
         """
         again_at = budgets.start_cooldown(tx, self._cooldown(lane, phone_id))
-        budget = self._budget(lane, phone_id)
+        budget = self._budget(lane, phone_id, requester)
         taken = budgets.take(tx, budget)
         return max(again_at, budgets.next_after(tx, budget, taken))
 
@@ -285,10 +295,11 @@ class Delivery:
             lane=f"send.{lane}", subject=phone_id, first=sends.cooldown, longest=sends.longest_cooldown
         )
 
-    def _budget(self, lane: str, phone_id: str) -> budgets.Budget:
+    def _budget(self, lane: str, phone_id: str, requester: str) -> budgets.Budget:
         return budgets.Budget(
             lane=f"send.{lane}",
             subject=phone_id,
+            requester=requester,
             rate=self._policy.send_rate,
             code="send_budget_spent",
             detail="As many messages went to this phone as a day allows.",
@@ -309,7 +320,8 @@ class Delivery:
             sealed_code=sealed,
             locale=message.locale,
             channel="sms",
-            state="withheld" if message.withheld else "queued",
+            state="queued",
+            decoy=int(message.withheld),
             hours=message.hours,
             next_at=tx.now,
             not_after=message.not_after,
@@ -320,38 +332,74 @@ class Delivery:
 
     # -- the worker's side --------------------------------------------------------------------------
 
+    def withdraw(self, tx: Tx, subject_id: str) -> None:
+        """End what is still queued about something that is over: nobody needs a dead code."""
+        tx.run(_WITHDRAW, subject=subject_id, now_=tx.now)
+
     def is_due(self, tx: Tx) -> bool:
         """Whether a message waits, or a lease has run out."""
         return tx.one(_ANY_DUE, now_=tx.now) is not None
 
     def claim(self, tx: Tx, limit: int) -> list[Claimed]:
-        """Take due messages for one attempt each.  Those whose time is over end here, unsent."""
+        """Take due messages for one attempt each.
+
+        What can never be sent ends here, and stops nobody else: its time is over, its workers died again and
+        again, or it cannot be opened.
+        """
         tx.run(_REQUEUE_LOST, now_=tx.now)
         claimed = []
         for row in tx.all(_CLAIM, now_=tx.now, lease_until=tx.now + LEASE, limit=limit):
             if row.not_after <= tx.now:
-                self._over(
-                    tx, row.id, row.attempt_id, "failed", "Its time was over before it could be sent.", None
-                )
-                continue
-            number, country = self._phones.number(tx, row.phone_id)
-            claimed.append(
-                Claimed(
-                    id=row.id,
-                    subject_id=row.subject_id,
-                    phone_id=row.phone_id,
-                    to=number,
-                    country=country,
-                    kind=TextKind(row.kind),
-                    code=row.sealed_code and self._seal.open(row.sealed_code, row.id).decode(),
-                    locale=row.locale,
-                    hours=row.hours,
-                    attempts=row.attempts,
-                    attempt_id=row.attempt_id,
-                    not_after=row.not_after,
-                )
-            )
+                why = "Its time was over before it could be sent."
+                self._over(tx, row.id, row.attempt_id, "failed", why, None)
+            elif row.attempts > MOST_CLAIMS:
+                self._over(tx, row.id, row.attempt_id, "dead", "Sending it was broken off too often.", None)
+            else:
+                opened = self._opened(tx, row)
+                if opened is None:
+                    self._over(tx, row.id, row.attempt_id, "dead", "The message could not be read.", None)
+                else:
+                    claimed.append(opened)
         return claimed
+
+    def _opened(self, tx: Tx, row: Any) -> Claimed | None:
+        """Open a message's number and code; None where a key is gone or another release wrote it."""
+        try:
+            number, country = self._phones.number(tx, row.phone_id)
+            return Claimed(
+                id=row.id,
+                subject_id=row.subject_id,
+                phone_id=row.phone_id,
+                to=number,
+                country=country,
+                kind=TextKind(row.kind),
+                code=row.sealed_code and self._seal.open(row.sealed_code, row.id).decode(),
+                locale=row.locale,
+                hours=row.hours,
+                attempts=row.attempts,
+                attempt_id=row.attempt_id,
+                not_after=row.not_after,
+                decoy=bool(row.decoy),
+            )
+        except (ValueError, TypeError):
+            return None
+
+    def mark_withheld(self, tx: Tx, claimed: Claimed) -> None:
+        """A decoy went as far as a decoy goes."""
+        tx.run(
+            _MARK_OVER,
+            message=claimed.id,
+            attempt=claimed.attempt_id,
+            end="withheld",
+            why=None,
+            by=None,
+            now_=tx.now,
+        )
+
+    def mark_lost(self, tx: Tx, claimed: Claimed) -> None:
+        """It was handed over, and the outcome cannot be written: never again, or the phone rings for ever."""
+        why = "It was sent, but its outcome could not be kept."
+        self._over(tx, claimed.id, claimed.attempt_id, "dead", why, None)
 
     def mark_accepted(self, tx: Tx, claimed: Claimed, accepted: Accepted) -> None:
         tx.run(

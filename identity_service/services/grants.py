@@ -44,8 +44,8 @@ class Grants:
     def __init__(self, *, quota: QuotaLedger) -> None:
         self._quota = quota
 
-    def targets(self, tx: Tx, wanted: GrantMany) -> tuple[str, ...]:
-        """Return whom a grant is for.
+    def targets(self, tx: Tx, wanted: GrantMany, *, most: int | None = None) -> tuple[str, ...]:
+        """Return whom a grant is for; of a filter no more than `most`.
 
         Raises:
             Refused: `validation_failed`.
@@ -57,9 +57,9 @@ class Grants:
         if wanted.member_ids is not None:
             return tuple(dict.fromkeys(wanted.member_ids))
         assert wanted.where is not None
-        return self.matching(tx, wanted.where)
+        return self.matching(tx, wanted.where, most=most)
 
-    def matching(self, tx: Tx, where: str) -> tuple[str, ...]:
+    def matching(self, tx: Tx, where: str, *, most: int | None = None) -> tuple[str, ...]:
         """Return the members that a filter names, the erased left out, in the order in which they joined."""
         try:
             conditions = parse_where(where)
@@ -67,7 +67,7 @@ class Grants:
             raise invalid("/filter", "filter_invalid", str(error)) from None
         query = select(members.c.id).where(members.c.state != "erased")
         query = query.where(*(_sql(condition, tx.now) for condition in conditions)).order_by(members.c.id)
-        return tuple(row.id for row in tx.select(query))
+        return tuple(row.id for row in tx.select(query.limit(most)))
 
     def grant_one(self, tx: Tx, member_id: str, wanted: GrantMany) -> Granted:
         return self._quota.grant(

@@ -18,7 +18,7 @@ from identity_service.crypto import Hasher, Seal
 from identity_service.db.store import Statement, Tx, binds, per_dialect
 from identity_service.db.tables import idempotency
 from identity_service.errors import Refused
-from identity_service.ports import DAY
+from identity_service.ports import DAY, SECOND
 
 KEPT = DAY
 
@@ -84,13 +84,12 @@ class Idempotency:
         if tx.dialect == "postgresql":
             # Writers are not queued there: hold the key until the transaction ends.  A collision of two
             # keys in 64 bits only makes one of them say "in flight" for a moment.
-            number = int.from_bytes(hashes[-1][:8], signed=True)
+            name = hashlib.sha256(
+                f"{claim.client_id}\n{claim.key}".encode()
+            ).digest()  # no key that could rotate
+            number = int.from_bytes(name[:8], signed=True)
             if not tx.one(_LOCK, number=number).mine:
-                raise Refused(
-                    "idempotency_in_flight",
-                    "The first call with this Idempotency-Key has not finished yet.",
-                    retry_at=tx.now + 1_000_000,
-                )
+                raise _in_flight(tx)
         for key_hash in dict.fromkeys(hashes):
             row = tx.one(_FIND, key_hash=key_hash, now_=tx.now)
             if row is None:
@@ -107,7 +106,7 @@ class Idempotency:
         """Store the answer, in the transaction of its effect."""
         key_hash = self._key_hashes(claim)[0]
         plain = json.dumps({"status": answer.status, "headers": answer.headers, "body": answer.body})
-        tx.run(
+        kept = tx.run(
             _KEEP,
             key_hash=key_hash,
             fingerprint=self._fingerprints(claim)[0],
@@ -115,6 +114,16 @@ class Idempotency:
             expires_at=tx.now + KEPT,
             now_=tx.now,
         )
+        if not kept:  # another call with this key was first; nothing of this one is kept
+            raise _in_flight(tx)
 
     def purge(self, tx: Tx) -> int:
         return tx.run(_PURGE, now_=tx.now)
+
+
+def _in_flight(tx: Tx) -> Refused:
+    return Refused(
+        "idempotency_in_flight",
+        "The first call with this Idempotency-Key has not finished yet.",
+        retry_at=tx.now + SECOND,
+    )

@@ -24,6 +24,7 @@ from identity_service.crypto import Hasher, Seal
 from identity_service.db.store import Statement, Tx, binds, insert_if_new
 from identity_service.db.tables import campaigns, invites, members, messages, phones, sanctions
 from identity_service.errors import FieldError, Refused, invalid, not_found
+from identity_service.policy.budgets import Lane
 from identity_service.policy.inviting import Decision, InviterFacts, may_invite, may_still_vouch
 from identity_service.policy.rules import Policy
 from identity_service.ports import Entropy, Ids, Instant
@@ -89,6 +90,7 @@ _by_code = (
         invites.c.max_uses,
         invites.c.uses,
         invites.c.held,
+        invites.c.starts,
         invites.c.expires_at,
         invites.c.last_sent_at,
         invites.c.issuer_id,
@@ -220,15 +222,15 @@ class InviteView:
 class Lookup:
     redeemable: bool
     channel: str | None
-    phone_required: bool | None
+    phone_required: bool
 
 
-def refuse_code(*, typo: bool = False, keeps_effect: bool = False) -> Refused:
+def refuse_code(*, typo: bool = False, keeps_effect: bool = False, pointer: str = "/invite_code") -> Refused:
     """The one refusal for every code that cannot be redeemed; only a typing error says more."""
     errors: tuple[FieldError, ...] = ()
     if typo:
         detail = "The check symbol does not fit: a symbol was mistyped or two were swapped."
-        errors = (FieldError(pointer="/invite_code", code="typo", detail=detail),)
+        errors = (FieldError(pointer=pointer, code="typo", detail=detail),)
     return Refused(
         NOT_REDEEMABLE, "This invite code cannot be redeemed.", errors=errors, keeps_effect=keeps_effect
     )
@@ -422,7 +424,8 @@ class Invites:
                     detail="This member has sent as many invites by SMS as a day allows.",
                 ),
             )
-        self._delivery.spend(tx, "invite", phone_id)
+        # Each inviter has a trickle of its own: one cannot keep a phone from all the others.
+        self._delivery.spend(tx, Lane.INVITE, phone_id, (issuer_id or "")[-24:])
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -459,7 +462,7 @@ class Invites:
 
     # -- judging a code ---------------------------------------------------------------------------------
 
-    def read(self, text: str) -> InviteCode:
+    def read(self, text: str, pointer: str = "/invite_code") -> InviteCode:
         """Read a code; a typing error is told and costs nothing.
 
         Raises:
@@ -468,7 +471,7 @@ class Invites:
         try:
             return read_code(text)
         except CodeMistyped:
-            raise refuse_code(typo=True) from None
+            raise refuse_code(typo=True, pointer=pointer) from None
         except CodeMalformed:
             raise refuse_code() from None
 
@@ -517,8 +520,10 @@ class Invites:
             row is None
             or _why_not(row, row.phone_id, tx.now) is not None
             or row.uses + row.held >= row.max_uses
+            # A link leads through a verification; an SMS invite's code does without.
+            or (row.channel == "link" and row.starts >= 3 + 2 * row.max_uses)
         ):
-            return Lookup(redeemable=False, channel=None, phone_required=None)
+            return Lookup(redeemable=False, channel=None, phone_required=False)
         return Lookup(redeemable=True, channel=row.channel, phone_required=row.channel == "sms")
 
     def opened(self, tx: Tx, code: InviteCode) -> None:
@@ -555,6 +560,7 @@ class Invites:
         if row is None:
             return False
         self._holds.release_all(tx, invite_id)
+        self._delivery.withdraw(tx, invite_id)
         left = row.max_uses - row.uses
         if row.issuer_id is not None and left:
             self._quota.refund(tx, row.issuer_id, left, invite_id=invite_id, reason=f"invite {state}")

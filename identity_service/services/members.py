@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Select, bindparam, case, func, literal, select, update
 
@@ -25,8 +25,6 @@ from identity_service.services.paging import Page, Paging, page_of
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.quota import QuotaLedger
 from sms.numbers import Number
-
-MAX_DEPTH: Final = 64
 
 _NEW = (
     "id",

@@ -146,6 +146,7 @@ _DUE = Statement(
     .distinct()
     .limit(bindparam("limit"))
 )
+_LOT = Statement(select(lots.c.id, lots.c.member_id, lots.c.remaining).where(lots.c.id == bindparam("lot")))
 _BATCH_LOTS = Statement(
     select(lots.c.id, lots.c.member_id, lots.c.remaining)
     .where(lots.c.batch_id == bindparam("batch"), lots.c.remaining > 0)
@@ -322,8 +323,9 @@ class QuotaLedger:
     def revoke_batch(self, tx: Tx, batch_id: str, *, reason: str) -> list[Granted]:
         """Take back what is unspent of a batch; what was spent stays spent."""
         results = []
-        for lot in tx.all(_BATCH_LOTS, batch=batch_id):
-            tx.one(_LOCK_MEMBER, member=lot.member_id)
+        for found in tx.all(_BATCH_LOTS, batch=batch_id):
+            tx.one(_LOCK_MEMBER, member=found.member_id)
+            lot = tx.one(_LOT, lot=found.id)  # read again under the lock: it may have been spent from
             taken = self._expire(tx, lot.member_id, lot, reason)
             available = self.balance(tx, lot.member_id).available
             results.append(
@@ -332,7 +334,7 @@ class QuotaLedger:
         return results
 
     def _expire(self, tx: Tx, member_id: str, lot: Any, reason: str) -> int:
-        if not tx.run(_EXPIRE_LOT, lot=lot.id, n=lot.remaining):
+        if not lot.remaining or not tx.run(_EXPIRE_LOT, lot=lot.id, n=lot.remaining):
             return 0  # spent or swept by another transaction meanwhile
         tx.run(_COUNT_EXPIRED, member=member_id, n=lot.remaining)
         self._enter(tx, member_id, lot.id, "expire", -lot.remaining, reason=reason)

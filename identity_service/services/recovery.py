@@ -177,20 +177,17 @@ class Recoveries:
         if held is None:
             return self._grant_at_once(tx, member, proof)
         if held.client_id != tx.actor.client_id:
-            raise Refused(
-                "recovery_held_elsewhere",
-                "Another service is recovering this member.",
-                retry_at=held.release_at,
-            )
+            raise _held_elsewhere(held)
         return self._grant(tx, held) if held.release_at <= tx.now else self._tell(held, tx.now)
 
     def _hold(self, tx: Tx, member: Any, proof: Proof) -> RecoveryView:
         rules = self._policy.recovery
         recovery_id = self._add(tx, _HOLD, member.id, proof, "held", release_at=tx.now + rules.hold)
-        if recovery_id is not None:
-            self._notify(tx, member, TextKind.RECOVERY_HELD, hours=rules.hold // HOUR)
-            self._tell_all(tx, "recovery.held", recovery_id, member.id)
-        return self._tell(tx.one(_OPEN, member=member.id), tx.now)
+        if recovery_id is None:  # another call was first; it may be another client's
+            raise _held_elsewhere(tx.one(_OPEN, member=member.id))
+        self._notify(tx, member, TextKind.RECOVERY_HELD, hours=rules.hold // HOUR)
+        self._tell_all(tx, "recovery.held", recovery_id, member.id)
+        return self.get(tx, recovery_id)
 
     def _grant_at_once(self, tx: Tx, member: Any, proof: Proof) -> RecoveryView:
         recovery_id = self._add(tx, _ADD, member.id, proof, "granted", granted_at=tx.now)
@@ -319,6 +316,15 @@ class Recoveries:
             granted_at=row.granted_at,
             assertion=assertion,
         )
+
+
+def _held_elsewhere(held: Any | None) -> Refused:
+    """Another call holds the member's recovery; the proof of this one is not used up."""
+    return Refused(
+        "recovery_held_elsewhere",
+        "Another call or service is recovering this member.",
+        retry_at=None if held is None else held.release_at,
+    )
 
 
 def _ended(row: Any) -> Refused:

@@ -9,6 +9,7 @@ from identity_service.codes import InviteCode
 from identity_service.crypto import Assertions
 from identity_service.db.store import Tx
 from identity_service.errors import Refused, invalid
+from identity_service.policy.budgets import Lane
 from identity_service.policy.rules import Policy
 from identity_service.ports import Ids
 from identity_service.services import budgets
@@ -85,7 +86,8 @@ class Registrations:
             ticket = self._by_sms_code(tx, code, wanted.number)
         member = self._add(tx, ticket, wanted)
         self._use(tx, ticket)
-        budgets.clear_cooldowns(tx, ticket.phone.id)
+        for lane in (Lane.INVITE, Lane.ANONYMOUS):  # the phone has answered both those who named it
+            budgets.clear_cooldown(tx, lane, ticket.phone.id)
         codes = self._credentials.new_recovery_codes(tx, member.id)
         device_token = self._credentials.new_device(tx, member.id, wanted.device_id)
         assertion = self._assertions.issue(

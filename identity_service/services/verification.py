@@ -43,6 +43,7 @@ _COLUMNS = (
     "state",
     "lane",
     "decoy",
+    "requester",
     "sealed_code",
     "code_length",
     "channel",
@@ -78,6 +79,7 @@ _view = (
                 "state",
                 "lane",
                 "decoy",
+                "requester",
                 "sealed_code",
                 "code_length",
                 "channel",
@@ -157,12 +159,6 @@ _HOLD_WANTED = Statement(  # by another verification of the same phone, which to
         verifications.c.created_at > bindparam("since", type_=BigInteger),
     )
     .limit(1)
-)
-_EXHAUSTED_LATELY = Statement(
-    select(func.count().label("n")).where(
-        verifications.c.state == "exhausted",
-        verifications.c.created_at > bindparam("since", type_=BigInteger),
-    )
 )
 _WIPE_OLD = Statement(
     update(verifications)
@@ -250,7 +246,8 @@ class Verifications:
         else:
             member = tx.one(_MEMBER_OF, phone=phone.id)
         decoy = wanted.purpose != "registration" and member is None
-        again_at = self._delivery.spend(tx, lane.value, phone.id)
+        requester = self._requester(wanted.client_ip)
+        again_at = self._delivery.spend(tx, lane.value, phone.id, requester)
         digits = rules.recovery_code_digits if wanted.purpose == "recovery" else rules.code_digits
         code = f"{self._entropy.below(10**digits):0{digits}d}"
         verification_id = self._ids.new("ver")
@@ -265,6 +262,7 @@ class Verifications:
             "state": "pending",
             "lane": lane.value,
             "decoy": int(decoy),
+            "requester": requester,
             "sealed_code": self._seal.close(code.encode(), verification_id),
             "code_length": digits,
             "channel": "sms",
@@ -299,17 +297,20 @@ class Verifications:
                 return Lane.KNOWN_DEVICE
         return Lane.ANONYMOUS
 
+    def _requester(self, client_ip: str | None) -> str:
+        return "" if client_ip is None else self._hasher.current("ip", client_ip).hex()[:24]
+
     def _guard_anonymous(self, tx: Tx, wanted: StartVerification) -> None:
         rules = self._policy.verification
-        failed = tx.one(_EXHAUSTED_LATELY, since=tx.now - HOUR).n
-        if failed >= rules.exhausted_an_hour_breaks:
+        breaks = rules.wrong_guesses_an_hour_break
+        if budgets.wrong_guesses_since(tx, tx.now - HOUR, breaks) >= breaks:
             self._ask_for_work(tx, wanted.solved_challenge)
         if wanted.client_ip is not None:
             budgets.take(
                 tx,
                 budgets.Budget(
                     lane="start.ip",
-                    subject=self._hasher.current("ip", wanted.client_ip).hex()[:40],
+                    subject=self._requester(wanted.client_ip),
                     rate=self._policy.ip_rate,
                     code="ip_budget_spent",
                     detail="Too many verifications were started from this address.",
@@ -382,7 +383,7 @@ class Verifications:
         row = self._row(tx, verification_id)
         if row.state != "pending" or row.expires_at <= tx.now:
             raise _over(row, tx.now)
-        again_at = self._delivery.spend(tx, row.lane, row.phone_id)
+        again_at = self._delivery.spend(tx, row.lane, row.phone_id, row.requester)
         if not tx.run(_RESENT, id_=row.id, now_=tx.now, again_at=again_at):
             raise _over(self._row(tx, verification_id), tx.now)
         code = self._seal.open(row.sealed_code, row.id).decode()
@@ -406,12 +407,13 @@ class Verifications:
             # The code went with its proof, so no answer is right or wrong any more: none is counted.
             raise Refused("proof_consumed", "This verification's proof was used.")
         guess = budgets.take(tx, self._guesses(row))
-        if row.decoy or not self._is_right(row, code):
+        right = self._is_right(row, code)  # opened and compared for a decoy, too: the same work
+        if row.decoy or not right:
             raise self._wrong(tx, row)
         budgets.give_back(tx, guess)
         tx.run(_APPROVE, id_=row.id, now_=tx.now)
         if row.state == "pending":
-            budgets.clear_cooldowns(tx, row.phone_id)
+            budgets.clear_cooldown(tx, row.lane, row.phone_id)
         approved_at = row.approved_at or tx.now
         if tx.now - approved_at >= self._policy.verification.proof_life:
             raise Refused("proof_expired", "This verification's proof is too old; start again.")
@@ -422,6 +424,7 @@ class Verifications:
         return budgets.Budget(
             lane=f"guess.{row.lane}",
             subject=row.phone_id,
+            requester=row.requester,
             rate=self._policy.guess_rate,
             code="guess_budget_spent",
             detail="Too many wrong codes were tried for this phone.",

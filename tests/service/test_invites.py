@@ -156,7 +156,7 @@ def test_every_code_that_will_not_do_looks_the_same(world: World) -> None:
         ok(api.post("/v1/invites/lookup", {"code": code}))
         for code in (revoked["code"], expired["code"], banned["code"], missing)
     ]
-    assert [*answers, held] == [{"redeemable": False, "channel": None, "phone_required": None}] * 5
+    assert [*answers, held] == [{"redeemable": False, "channel": None, "phone_required": False}] * 5
     # Only the audit knows them apart.
     refusals = [
         api.post(

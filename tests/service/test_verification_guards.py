@@ -73,7 +73,7 @@ def _solve(challenge: Body) -> str:
 
 
 def _broken(new_world: NewWorld) -> World:
-    return new_world(policy_file=policy_with(exhausted_an_hour_breaks="1"))
+    return new_world(policy_file=policy_with(wrong_guesses_an_hour_break="5"))
 
 
 def test_the_breaker_asks_for_work_and_a_solution_passes_once(new_world: NewWorld) -> None:

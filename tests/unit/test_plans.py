@@ -24,7 +24,8 @@ WHOLE_TABLES = {
 }
 # An index that holds only the rows which wait for something: walking through it is finding them.
 _WAITING = re.compile(
-    r"SCAN \w+ USING (COVERING )?INDEX "
+    # The rows that a subquery has found already, and
+    r"SCAN anon_1$|SCAN \w+ USING (COVERING )?INDEX "
     r"(ix_messages_dead|ix_journal_new|uq_invite_holds_one_a_phone|uq_recoveries_one_open)"
 )
 

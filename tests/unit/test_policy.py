@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity_service.errors import Misconfigured
-from identity_service.policy.budgets import Limit, Rate, cooldown_after
+from identity_service.policy.budgets import Limit, cooldown_after
 from identity_service.policy.inviting import InviterFacts, may_invite, may_still_vouch
 from identity_service.policy.rules import default_text, load_policy, parse_policy, span
 from identity_service.ports import DAY, HOUR, MINUTE, SECOND
@@ -90,10 +90,6 @@ def test_a_cool_down_doubles_and_never_passes_its_cap(step: int, first: int, lon
     assert cooldown_after(step + 1, first=first, longest=longest) == min(
         longest, max(wait, min(wait * 2, longest))
     )
-
-
-def test_a_rates_reach_is_its_longest_memory() -> None:
-    assert Rate(limits=(Limit(times=10, window=DAY), Limit(times=30, window=7 * DAY))).reach == 30
 
 
 @given(

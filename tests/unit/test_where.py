@@ -120,7 +120,7 @@ def _conditions(draw: st.DrawFn) -> Condition:
 
 
 def test_a_state_that_there_is_not_is_refused_and_selects_nobody() -> None:
-    with pytest.raises(WhereInvalid, match="bannd"):
+    with pytest.raises(WhereInvalid, match="no such state"):
         parse_where("state!=bannd")
 
 

@@ -136,7 +136,7 @@ def look_up_invite(call: Call) -> Work:
     """
     invites = call.services.invites
     try:
-        code = invites.read(call.body.code)
+        code = invites.read(call.body.code, "/code")
     except Refused as refused:
         if refused.errors:
             raise

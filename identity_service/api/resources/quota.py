@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from identity_service.api import render
 from identity_service.api import schemas as s
@@ -77,11 +78,14 @@ def grant_quota(call: Call) -> Work:
     grants = call.services.grants
 
     def grant(tx: Tx) -> Sequence[Granted]:
-        if len(grants.targets(tx, wanted)) > MAX_TARGETS:
+        targets = grants.targets(tx, wanted, most=MAX_TARGETS + 1)
+        if len(targets) > MAX_TARGETS:
             raise invalid(
                 "/filter", "too_many", f"More than {MAX_TARGETS} members at once: use the command line."
             )
-        return grants.preview(tx, wanted) if body.dry_run else grants.grant(tx, wanted)
+        # From here on these members: a filter asked twice could answer twice.
+        settled = replace(wanted, member_ids=targets, where=None)
+        return grants.preview(tx, settled) if body.dry_run else grants.grant(tx, settled)
 
     return Work(
         grant,

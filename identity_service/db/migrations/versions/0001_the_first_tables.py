@@ -26,6 +26,14 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_budget_uses_at", "budget_uses", ["at"], unique=False)
+    op.create_index(
+        "ix_budget_uses_guesses",
+        "budget_uses",
+        ["at"],
+        unique=False,
+        sqlite_where=sa.text("lane = 'guess.anonymous'"),
+        postgresql_where=sa.text("lane = 'guess.anonymous'"),
+    )
     op.create_table(
         "campaigns",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -217,6 +225,7 @@ def upgrade() -> None:
         sa.Column("provider_ref", sa.String(length=80), nullable=True),
         sa.Column("segments", sa.Integer(), nullable=True),
         sa.Column("hours", sa.Integer(), nullable=True),
+        sa.Column("decoy", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("attempt_id", sa.String(length=40), nullable=True),
         sa.Column("next_at", sa.BigInteger(), nullable=False),
@@ -558,6 +567,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("lane", sa.String(length=16), nullable=False),
         sa.Column("decoy", sa.Integer(), nullable=False),
+        sa.Column("requester", sa.String(length=24), nullable=False),
         sa.Column("sealed_code", sa.LargeBinary(), nullable=True),
         sa.Column("code_length", sa.Integer(), nullable=False),
         sa.Column("channel", sa.String(length=10), nullable=False),
@@ -586,16 +596,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_verifications")),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_verifications_exhausted",
-        "verifications",
-        ["created_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'exhausted'"),
-        postgresql_where=sa.text("state = 'exhausted'"),
-    )
     op.create_index("ix_verifications_hold_id", "verifications", ["hold_id"], unique=False)
-    op.create_index("ix_verifications_phone_id", "verifications", ["phone_id", "id"], unique=False)
     op.create_index(
         "ix_verifications_sealed",
         "verifications",
@@ -615,7 +616,6 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("release_at", sa.BigInteger(), nullable=True),
         sa.Column("granted_at", sa.BigInteger(), nullable=True),
-        sa.Column("asserted_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("end_explanation", sa.Text(), nullable=True),
         sa.CheckConstraint(
