@@ -54,7 +54,8 @@ def create_app(
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.store_url,
         SQLALCHEMY_ENGINE_OPTIONS=_engine_options(settings),
-        MAX_CONTENT_LENGTH=strict_json.MAX_BYTES,
+        MAX_CONTENT_LENGTH=strict_json.MAX_BYTES
+        + 1,  # one more, so that the API itself sees what is too much
         DEBUG=settings.debug,
     )
     app.url_map.strict_slashes = True

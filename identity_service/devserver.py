@@ -95,8 +95,8 @@ def up(demo: bool, host: str, port: int) -> None:
         children.stop_on_signals()
         if _wait_until_ready(children, session.services, where, began):
             ready = {"url": where.url, "api_key": api_key, "admin_key": admin_key}
-            write_private(DEV_JSON, json.dumps(ready, indent=1) + "\n")
             _greet(where, api_key, admin_key, seed_id)
+            write_private(DEV_JSON, json.dumps(ready, indent=1) + "\n")  # last: who waits for it finds all
             children.watch()
     except NotStarted as error:
         message(f"dev: {error}")
