@@ -184,7 +184,10 @@ class Recoveries:
         rules = self._policy.recovery
         recovery_id = self._add(tx, _HOLD, member.id, proof, "held", release_at=tx.now + rules.hold)
         if recovery_id is None:  # another call was first; it may be another client's
-            raise _held_elsewhere(tx.one(_OPEN, member=member.id))
+            held = tx.one(_OPEN, member=member.id)
+            if held is None or held.client_id != tx.actor.client_id:
+                raise _held_elsewhere(held)
+            return self._tell(held, tx.now)
         self._notify(tx, member, TextKind.RECOVERY_HELD, hours=rules.hold // HOUR)
         self._tell_all(tx, "recovery.held", recovery_id, member.id)
         return self.get(tx, recovery_id)
