@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from identity_service.policy.rules import span
 from identity_service.ports import SECOND, Instant, instant_of
+from identity_service.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 from identity_service.services.sanctions import Action
 from identity_service.services.signals import SignalKind
 
@@ -151,7 +152,7 @@ class Output(BaseModel):
 
 
 class PageQuery(Query):
-    limit: Annotated[int, Field(ge=1, le=200), DIGITS] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), DIGITS] = DEFAULT_LIMIT
     cursor: Annotated[str | None, Field(max_length=200)] = None
 
 

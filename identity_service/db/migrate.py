@@ -70,12 +70,6 @@ def upgrade(engine: Engine) -> str:
     return newest()
 
 
-def analyze(engine: Engine) -> None:
-    """Refresh the planner's statistics; stale ones once made a small tree query take a minute."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE"))
-
-
 def differences(engine: Engine) -> list[str]:
     """Return how the database's schema differs from `tables.py`; empty where it does not."""
     with engine.connect() as connection:

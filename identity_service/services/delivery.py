@@ -310,7 +310,7 @@ class Delivery:
         message_id = self._ids.new("msg")
         sealed = None if message.code is None else self._seal.close(message.code.encode(), message_id)
         if message.withheld:
-            sealed = None
+            sealed = None  # made all the same, so that a decoy costs what a message costs
         tx.run(
             _ADD,
             id=message_id,
@@ -424,9 +424,8 @@ class Delivery:
         if failure.kind in (FailureKind.WRONG_NUMBER, FailureKind.FRAUD):
             self._over(tx, claimed.id, claimed.attempt_id, "failed", failure.plain, failure.provider)
             return
-        if (
-            failure.kind is FailureKind.REJECTED and not another
-        ):  # an operator must act, and can replay it then
+        # Our account or sender was refused: an operator must act, and can replay it then.
+        if failure.kind is FailureKind.REJECTED and not another:
             self._over(tx, claimed.id, claimed.attempt_id, "dead", failure.plain, failure.provider)
             return
         # The next provider is asked at once, unless the phone may ring already: a person would get two.

@@ -170,8 +170,7 @@ class Recoveries:
         proof = self._verifications.read_proof(tx, text, "recovery")
         member = self._pass_gate(tx, proof)
         self._verifications.consume(tx, proof)
-        self._end_stale(tx, member.id)
-        held = tx.one(_OPEN, member=member.id)
+        held = self._open(tx, member.id)
         if held is None and self._is_dormant(member, tx.now):
             return self._hold(tx, member, proof)
         if held is None:
@@ -291,17 +290,22 @@ class Recoveries:
         self._tell_all(tx, "recovery.vetoed", row.id, row.member_id, explanation=explanation)
         return self.get(tx, recovery_id)
 
-    def _end_stale(self, tx: Tx, member_id: str) -> None:
-        """End a held recovery whose time is over, where the worker has not met it yet."""
+    def _open(self, tx: Tx, member_id: str) -> Any | None:
+        """Return a member's held recovery; one whose time is over ends here, if the worker has not met it."""
         held = tx.one(_OPEN, member=member_id)
-        if held is not None and held.release_at <= tx.now - self._policy.recovery.expires_after:
-            tx.run(_END, id_=held.id, end="expired", why="nobody took it up", now_=tx.now)
+        if held is None or held.release_at > tx.now - self._policy.recovery.expires_after:
+            return held
+        self._expire(tx, held.id)
+        return None
+
+    def _expire(self, tx: Tx, recovery_id: str) -> None:
+        tx.run(_END, id_=recovery_id, end="expired", why="nobody took it up", now_=tx.now)
 
     def sweep(self, tx: Tx, limit: int = 100) -> int:
         """End held recoveries that nobody took up in time; return how many."""
         rows = tx.all(_STALE, before=tx.now - self._policy.recovery.expires_after, limit=limit)
         for row in rows:
-            tx.run(_END, id_=row.id, end="expired", why="nobody took it up", now_=tx.now)
+            self._expire(tx, row.id)
         return len(rows)
 
     def _tell(self, row: Any, now: Instant, assertion: str | None = None) -> RecoveryView:
