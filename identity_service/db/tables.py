@@ -161,7 +161,10 @@ members = _table(
     Column("country", String(3), nullable=True),
     Column("locale", String(35), nullable=True),
     # Trust: written by the worker, read by everyone.
-    Column("trust_log_odds", Float, nullable=True),
+    Column("trust_log_odds", Float, nullable=True),  # L, the whole score
+    Column("trust_conduct", Float, nullable=True),  # Ly, log-odds of inviting cleanly
+    Column("trust_standing", Float, nullable=True),  # S, the score with the inviter left out
+    Column("trust_from_inviter", Float, nullable=True),  # t, what the inviter adds
     Column("level", String(30), nullable=False),
     # The quota ledger's running sums; `quota_entries` is the truth, these are what the guard reads.
     _count("quota_available"),
@@ -183,6 +186,24 @@ members = _table(
     Index("ix_members_inviter_id", "inviter_id", "id"),
     _partial("ix_members_campaign_id", "campaign_id", "id", where="campaign_id IS NOT NULL"),
     Index("ix_members_invite_id", "invite_id"),
+    _partial("ix_members_unscored", "id", where="trust_log_odds IS NULL"),
+)
+
+# What a score is made of, exactly: from this, and the same of the members on the way to the root, any process
+# can tell a member's score.  Campaigns stand here as well (they are inviters of a kind); who has no row has
+# neither evidence nor invitees with evidence.
+trust_states = _table(
+    "trust_states",
+    Column("node_id", _ID, primary_key=True),  # a member or a campaign
+    Column("flags", Integer, nullable=False),  # bits of `graph.trust.EvidenceKind`
+    Column("report_branches", Integer, nullable=False),
+    Column("vouch_branches", Integer, nullable=False),
+    Column("own", Float, nullable=False),  # evidence that travels along the tree
+    Column("received", Float, nullable=False),  # what the invitees say together, before any clamp
+    Column("message", Float, nullable=False),  # what the member says about its inviter's conduct
+    Column("edge_weight", Float, nullable=False),  # of the edge to the inviter
+    CheckConstraint("edge_weight >= 0 AND edge_weight <= 1", name="edge_weight_in_range"),
+    CheckConstraint("report_branches >= 0 AND vouch_branches >= 0", name="branches_not_negative"),
 )
 
 devices = _table(
@@ -441,6 +462,12 @@ messages = _table(
 
 # -- journal: the event log and the audit trail are two readings of one append-only table --------------
 
+EVIDENCE: Final = (
+    "type IN ('signal.received', 'member.became_active', 'sanction.imposed', 'sanction.lifted',"
+    " 'trust.epoch_started', 'trust.edge_weighed', 'member.erased', 'member.phone_changed')"
+)
+"""Which rows the trust model follows, in the very words of the index over them."""
+
 journal = _table(
     "journal",
     _id(),
@@ -461,6 +488,7 @@ journal = _table(
     _partial("uq_journal_event_seq", "event_seq", where="event_seq IS NOT NULL", unique=True),
     Index("ix_journal_subject_id", "subject_id", "id"),
     _partial("ix_journal_new", "id", where="seq IS NULL"),
+    _partial("ix_journal_evidence", "seq", where=EVIDENCE),
 )
 
 marks = _table(

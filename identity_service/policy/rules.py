@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from identity_service.errors import Misconfigured
 from identity_service.policy.budgets import Limit, Rate
@@ -110,6 +110,65 @@ class MemberRules(_Section):
     first_level: Annotated[str, Field(min_length=1, max_length=30)]
 
 
+_Weight = Annotated[float, Field(ge=0, le=30, allow_inf_nan=False)]
+_Blemish = Annotated[float, Field(ge=-30, le=0, allow_inf_nan=False)]
+_Chance = Annotated[float, Field(ge=1e-6, le=1 - 1e-6, allow_inf_nan=False)]
+_Prior = Annotated[float, Field(ge=-30, le=30, allow_inf_nan=False)]
+
+
+class TrustEvidence(_Section):
+    """What a piece of evidence weighs, in log-odds; `graph.trust.EvidencePolicy` says what each does."""
+
+    report: _Blemish
+    report_branches: Annotated[int, Field(ge=1, le=100)]
+    vouch: Annotated[float, Field(ge=0, le=0.25, allow_inf_nan=False)]
+    vouch_branches: Annotated[int, Field(ge=1, le=100)]
+    vouch_travels: Annotated[float, Field(ge=0, le=0.25, allow_inf_nan=False)]
+    ban: _Blemish
+    staff_verified: _Weight
+    phone_mobile: _Weight
+    phone_voip: _Blemish
+    aged: _Weight
+    activated: _Weight
+    activity: _Weight
+    private_cap: _Weight
+    matured_limit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    old_edge_weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class TrustModel(_Section):
+    """The chances and priors of the model; `graph.trust.TrustParameters` says what each means."""
+
+    a: _Chance
+    b: _Chance
+    r: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    s: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    root_prior: _Prior
+    campaign_prior: _Prior
+    adjudicated: Annotated[float, Field(ge=-150, lt=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrustModel:
+        if self.a > self.b:
+            raise ValueError("a must not be larger than b: clean inviters would bring more bad invitees")
+        if self.r + self.s >= 1:
+            raise ValueError("r + s must stay below 1: honest members would invite worse than bad ones")
+        return self
+
+
+class TrustRules(_Section):
+    epoch: Span
+    matured_after: Span
+    aged_after: Span
+    reports_forgiven_after: Span
+    edges_fade_after: Span
+    adjudicated_reasons: tuple[Annotated[str, Field(min_length=1, max_length=60)], ...]
+    tolerance: Annotated[float, Field(gt=0, le=0.1, allow_inf_nan=False)]
+    alpha_step: Annotated[float, Field(ge=0, le=0.1, allow_inf_nan=False)]
+    evidence: TrustEvidence
+    model: TrustModel
+
+
 class Policy(_Section):
     """Every rule in force, with the version that is told beside each decision."""
 
@@ -121,6 +180,7 @@ class Policy(_Section):
     misses: MissRules
     recovery: RecoveryRules
     members: MemberRules
+    trust: TrustRules
 
     @cached_property
     def guess_rate(self) -> Rate:
