@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine
 from identity_service.config import Settings
 from identity_service.crypto import Assertions, Hasher, Keyring, Purpose, Seal, Signer
 from identity_service.db.store import Store, prepare_engine
-from identity_service.policy.rules import Policy, load_policy
+from identity_service.policy.rules import Policy, parse_policy, policy_text
 from identity_service.ports import Clock, Entropy, Ids, SystemClock, SystemEntropy
 from identity_service.providers import make_providers
 from identity_service.services.clients import Clients
@@ -29,6 +29,7 @@ from identity_service.services.invites import Invites
 from identity_service.services.journal import Journal
 from identity_service.services.members import Members
 from identity_service.services.phones import Phones
+from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import QuotaLedger
 from identity_service.services.recovery import Recoveries
 from identity_service.services.registration import Registrations
@@ -45,7 +46,7 @@ from sms.providers.base import Provider
 @dataclass(frozen=True, kw_only=True)
 class Container:
     settings: Settings
-    policy: Policy
+    policies: PolicyBook
     clock: Clock
     store: Store
     keyring: Keyring
@@ -106,7 +107,8 @@ def build(
     """
     clock = clock or SystemClock()
     entropy = entropy or SystemEntropy()
-    policy = policy or load_policy(settings.policy_file)
+    text = policy_text(settings.policy_file)
+    base = policy or parse_policy(text, settings.policy_file or "default.toml")
     keyring = Keyring.load(settings.keyring_source, create_at=None if settings.production else clock.now())
     ids = Ids(clock, entropy)
     hasher = Hasher(keyring, Purpose.CODE_HASH)
@@ -114,14 +116,17 @@ def build(
     assertions = Assertions(keyring, settings.public_url)
     work = ProofOfWork(keyring=keyring, clock=clock)
     journal, holds = Journal(ids), Holds(ids)
+    policies = PolicyBook(base=base, base_text=text, journal=journal)
     phones = Phones(
         hasher=Hasher(keyring, Purpose.PHONE_LOOKUP), seal=seal, ids=ids, number_policy=NumberPolicy()
     )
-    credentials = Credentials(policy=policy, ids=ids, entropy=entropy, hasher=hasher)
+    credentials = Credentials(policies=policies, ids=ids, entropy=entropy, hasher=hasher)
     quota = QuotaLedger(ids=ids, journal=journal)
-    delivery = Delivery(policy=policy, ids=ids, entropy=entropy, seal=seal, phones=phones, journal=journal)
+    delivery = Delivery(
+        policies=policies, ids=ids, entropy=entropy, seal=seal, phones=phones, journal=journal
+    )
     invites = Invites(
-        policy=policy,
+        policies=policies,
         ids=ids,
         entropy=entropy,
         hasher=hasher,
@@ -134,7 +139,7 @@ def build(
         public_url=settings.public_url,
     )
     verifications = Verifications(
-        policy=policy,
+        policies=policies,
         ids=ids,
         entropy=entropy,
         hasher=hasher,
@@ -146,9 +151,11 @@ def build(
         delivery=delivery,
         work=work,
     )
-    members = Members(policy=policy, ids=ids, phones=phones, invites=invites, quota=quota, journal=journal)
+    members = Members(
+        policies=policies, ids=ids, phones=phones, invites=invites, quota=quota, journal=journal
+    )
     registrations = Registrations(
-        policy=policy,
+        policies=policies,
         ids=ids,
         phones=phones,
         invites=invites,
@@ -159,7 +166,7 @@ def build(
         assertions=assertions,
     )
     recoveries = Recoveries(
-        policy=policy,
+        policies=policies,
         ids=ids,
         verifications=verifications,
         members=members,
@@ -172,7 +179,7 @@ def build(
     idempotency = Idempotency(hasher=hasher, seal=seal)
     return Container(
         settings=settings,
-        policy=policy,
+        policies=policies,
         clock=clock,
         store=Store(engine, clock),
         keyring=keyring,
@@ -204,6 +211,7 @@ def build(
             verifications=verifications,
             delivery=delivery,
             idempotency=idempotency,
+            policies=policies,
         ),
         rotation=Rotation(keyring=keyring, phones=phones, seal=seal, journal=journal),
         work=work,

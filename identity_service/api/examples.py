@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from identity_service.api import policy_schemas as ps
 from identity_service.api import problems, render
 from identity_service.api import schemas as s
 
@@ -187,6 +188,22 @@ _OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
             {"rule": "quota_available", "value": 0, "threshold": 1, "passed": False, "earliest_at": None},
         ],
         "next_grant_at": None,
+    },
+    ps.PolicyOut: {
+        "version": "2026-11-1",
+        "sha256": "9c3f0d6b5e2a8471c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7",
+        "source": "database",
+        "in_force_from": "2026-11-22T12:00:00.000Z",
+        "rules": {"invites": {"member_max_uses": 100, "hold": "30m"}},
+        "announced": [
+            {
+                "version": "2026-12-1",
+                "sha256": "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f809",
+                "announced_at": "2026-11-24T09:00:00.000Z",
+                "in_force_from": "2026-12-01T00:00:00.000Z",
+                "changes": [{"rule": "invites.member_max_uses", "before": "100", "after": "50"}],
+            }
+        ],
     },
     s.QuotaOut: {"available": 4, "granted": 5, "spent": 2, "refunded": 1, "expired": 0},
     s.QuotaGrantsOut: {

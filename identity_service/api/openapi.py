@@ -45,6 +45,7 @@ TAGS: Final[Mapping[str, str]] = {  # in the order in which they are read
     "Members": "What can be known about a member, and what other services tell about one.",
     "Tree": "Who let whom in. A member's place never changes.",
     "Quota": "How many invites a member may still give: an append-only ledger and its sum.",
+    "Policy": "The rules by which members may invite, and those that are announced.",
     "Sanctions": "Measures against one member, each with a reason and an explanation that the member sees.",
     "Events": "What happened, in order and without gaps, for services that follow.",
     OPERATING: "For those who run the service. None of these asks for an API key.",

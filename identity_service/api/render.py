@@ -7,13 +7,17 @@ from typing import Any, Final, TypeVar, cast
 
 from pydantic import create_model
 
+from identity_service.api import policy_schemas as ps
 from identity_service.api import schemas as s
+from identity_service.policy.changes import Change
 from identity_service.policy.inviting import Decision
+from identity_service.policy.rules import rules_of
 from identity_service.ports import rfc3339, rfc3339_or_none
 from identity_service.services.invites import InviteView, Lookup
 from identity_service.services.journal import Event
 from identity_service.services.members import MemberView, TreeSummary
 from identity_service.services.paging import Page
+from identity_service.services.policy_book import Announced, Outlook
 from identity_service.services.quota import Granted, Quota
 from identity_service.services.recovery import LoggedIn, RecoveryView
 from identity_service.services.registration import Registered
@@ -303,3 +307,32 @@ def event(told: Event) -> s.EventOut:
         subject_id=told.subject_id,
         data=told.data,
     )
+
+
+def policy(outlook: Outlook) -> ps.PolicyOut:
+    edition = outlook.in_force
+    return out(
+        ps.PolicyOut,
+        version=edition.version,
+        sha256=edition.sha256.hex(),
+        source="database" if edition.number else "settings",
+        in_force_from=rfc3339_or_none(edition.in_force_from),
+        rules=rules_of(edition.text),
+        announced=[announced_policy(one) for one in outlook.coming],
+    )
+
+
+def announced_policy(announced: Announced) -> ps.AnnouncedPolicyOut:
+    edition = announced.edition
+    return out(
+        ps.AnnouncedPolicyOut,
+        version=edition.version,
+        sha256=edition.sha256.hex(),
+        announced_at=rfc3339_or_none(edition.announced_at),
+        in_force_from=rfc3339_or_none(edition.in_force_from),
+        changes=[policy_change(one) for one in announced.changes],
+    )
+
+
+def policy_change(change: Change) -> ps.PolicyChangeOut:
+    return out(ps.PolicyChangeOut, rule=change.rule, before=change.before, after=change.after)

@@ -17,9 +17,10 @@ from identity_service.config import Settings
 from identity_service.crypto import Keyring, KeyState
 from identity_service.db import migrate
 from identity_service.errors import Misconfigured, Unavailable
-from identity_service.policy.rules import load_policy
+from identity_service.policy.rules import load_policy, policy_text
 from identity_service.ports import SECOND
 from identity_service.providers import make_providers
+from identity_service.services.policy_book import digest
 
 _BEATS_WITHIN: Final = 30 * SECOND
 
@@ -64,6 +65,7 @@ def _examine(session: Session) -> Iterator[Check]:
     yield _providers(settings)
     migrated = yield from _store(session)
     if keyring_fits and policy_fits and migrated:
+        yield _policy_in_force(session)
         yield from _running(session)
     else:
         yield Check(name="worker", ok=None, detail="what is wrong above comes first")
@@ -98,6 +100,25 @@ def _policy(settings: Settings) -> Generator[Check, None, bool]:
         return False
     yield Check(name="policy", ok=True, detail=f"version {policy.version}")
     return True
+
+
+def _policy_in_force(session: Session) -> Check:
+    """Say which policy the processes serve by, and whether the setting names another that nobody reads."""
+    book = session.services.policies
+    edition = session.read(book.edition)
+    if not edition.number:
+        return Check(name="policy in force", ok=True, detail=f"{edition.version}, of the settings")
+    if not edition.readable:
+        told = f"{edition.version} cannot be read by this release; the one before it is in force"
+        return Check(name="policy in force", ok=False, detail=told)
+    file = session.settings.policy_file
+    if file and digest(policy_text(file)) != edition.sha256:
+        told = (
+            f"{edition.version}, of the database; IDENTITY_POLICY_FILE names another text, which is not read:"
+            " apply it or unset it"
+        )
+        return Check(name="policy in force", ok=True, detail=told)
+    return Check(name="policy in force", ok=True, detail=f"{edition.version}, of the database")
 
 
 def _providers(settings: Settings) -> Check:

@@ -15,6 +15,7 @@ from identity_service.cli import (
     keys,
     members,
     messages,
+    policy,
     quota,
     serve,
     trace,
@@ -47,5 +48,6 @@ for topic in (
     tree.tree,
     events.events,
     messages.messages,
+    policy.policy,
 ):
     identity.add_command(topic)

@@ -115,15 +115,17 @@ class Tx:
     Attributes:
         now: the one instant of this transaction.
         actor: who acts in it.
+        settled: what was decided once for the whole transaction, by the part that decided it.
     """
 
-    __slots__ = ("_connection", "_dialect", "_engine", "_raw", "actor", "cursor", "now")
+    __slots__ = ("_connection", "_dialect", "_engine", "_raw", "actor", "cursor", "now", "settled")
 
     def __init__(
         self, engine: Engine, raw: PoolProxiedConnection, dialect: Dialect, now: Instant, actor: Actor
     ) -> None:
         self._engine, self._raw, self._dialect, self.now, self.actor = engine, raw, dialect, now, actor
         self._connection: Connection | None = None
+        self.settled: dict[object, Any] = {}
         self.cursor: Any = raw.cursor()
 
     @property

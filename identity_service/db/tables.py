@@ -491,6 +491,25 @@ journal = _table(
     _partial("ix_journal_evidence", "seq", where=EVIDENCE),
 )
 
+# -- the policy: what was announced, and from when it is in force -----------------------------------------
+
+policies = _table(
+    "policies",
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("version", String(60), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("reason", Text, nullable=False),
+    _at("announced_at"),
+    _at("in_force_from"),
+    _at("told_at", nullable=True),  # when the journal was told that its time has come
+    CheckConstraint("number >= 1", name="number_positive"),
+    CheckConstraint("in_force_from > announced_at", name="announced_before_in_force"),
+    Index("ix_policies_version", "version"),
+    _partial("ix_policies_untold", "in_force_from", where="told_at IS NULL"),
+)
+
 marks = _table(
     "marks",
     Column("name", String(60), primary_key=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from identity_service.errors import Misconfigured
 from identity_service.policy.budgets import Limit, Rate
+from identity_service.policy.changes import line_of
 from identity_service.ports import DAY, HOUR, MINUTE, SECOND, Instant
 
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
@@ -51,6 +53,15 @@ Span = Annotated[Instant, BeforeValidator(span)]
 Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
 OneLimit = Annotated[Limit, BeforeValidator(_limit)]
 Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong in a policy file.  `line` counts from 1; None where it has no place."""
+
+    line: int | None
+    rule: str
+    detail: str
 
 
 class _Section(BaseModel):
@@ -210,13 +221,64 @@ def parse_policy(text: str, name: str) -> Policy:
         Misconfigured: naming the file and each rule that is wrong.
     """
     try:
-        data: dict[str, Any] = tomllib.loads(text)
-        return Policy.model_validate(data)
+        return _policy(tomllib.loads(text), name)
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"the policy {name} is not TOML: {error}") from None
+
+
+def _policy(data: dict[str, Any], name: str) -> Policy:
+    try:
+        return Policy.model_validate(data)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise Misconfigured(f"the policy {name}: {'; '.join(faults)}") from None
+
+
+def faults_of(text: str) -> tuple[Fault, ...]:
+    """Return everything that keeps a text from being a policy, each with its place; empty where nothing."""
+    try:
+        Policy.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"\(at line ([0-9]+)", str(error))
+        return (Fault(line=int(at[1]) if at else None, rule="", detail=f"this is not TOML: {error}"),)
+    except ValidationError as error:
+        return tuple(
+            Fault(
+                line=line_of(text, item["loc"]),
+                rule=".".join(map(str, item["loc"])),
+                detail=item["msg"].removeprefix("Value error, "),
+            )
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        )
+    return ()
+
+
+def parse_stored(text: str, name: str) -> Policy:
+    """Read a policy that an earlier release may have stored: a rule that it did not know has its default.
+
+    Raises:
+        Misconfigured: as `parse_policy`.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"the policy {name} is not TOML: {error}") from None
+    return _policy(_completed(data), name)
+
+
+def rules_of(text: str) -> dict[str, Any]:
+    """Return the rules of a readable policy file as data, in the file's own words."""
+    return _completed(tomllib.loads(text))
+
+
+def _completed(data: dict[str, Any]) -> dict[str, Any]:
+    default = tomllib.loads(default_text())
+    for name, section in default.items():
+        if isinstance(section, dict) and isinstance(own := data.setdefault(name, {}), dict):
+            data[name] = section | own
+        elif name != "version":
+            data.setdefault(name, section)
+    return data
 
 
 def default_text() -> str:
@@ -225,10 +287,15 @@ def default_text() -> str:
 
 def load_policy(path: str) -> Policy:
     """Load the policy from `path`, or the default one where it is empty."""
+    return parse_policy(policy_text(path), path or "default.toml")
+
+
+def policy_text(path: str) -> str:
+    """Return the text of the policy at `path`, or of the default one where it is empty."""
     if not path:
-        return parse_policy(default_text(), "default.toml")
+        return default_text()
     try:
-        return parse_policy(Path(path).read_text(), path)
+        return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise Misconfigured(f"IDENTITY_POLICY_FILE: {path} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

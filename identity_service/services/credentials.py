@@ -11,8 +11,8 @@ from sqlalchemy import Integer, bindparam, insert, select, update
 from identity_service.crypto import Hasher
 from identity_service.db.store import Statement, Tx, binds, per_dialect
 from identity_service.db.tables import devices, recovery_codes
-from identity_service.policy.rules import Policy
 from identity_service.ports import Entropy, Ids
+from identity_service.services.policy_book import PolicyBook
 
 _FORGIVEN: Final = str.maketrans("oil", "011", "- ")
 _HASH_BYTES: Final = 16
@@ -48,12 +48,12 @@ _ADD_DEVICE = Statement(
 
 
 class Credentials:
-    def __init__(self, *, policy: Policy, ids: Ids, entropy: Entropy, hasher: Hasher) -> None:
-        self._policy, self._ids, self._entropy, self._hasher = policy, ids, entropy, hasher
+    def __init__(self, *, policies: PolicyBook, ids: Ids, entropy: Entropy, hasher: Hasher) -> None:
+        self._policies, self._ids, self._entropy, self._hasher = policies, ids, entropy, hasher
 
     def new_recovery_codes(self, tx: Tx, member_id: str) -> tuple[str, ...]:
         """Make a fresh set, which replaces any older one; the only time that it is seen."""
-        codes = tuple(self._draw() for _ in range(self._policy.recovery.codes))
+        codes = tuple(self._draw() for _ in range(self._policies.of(tx).recovery.codes))
         key_id, hashes = self._hasher.many(f"recovery.{member_id}", [_plain(code) for code in codes])
         tx.run(
             _KEEP,

@@ -19,11 +19,11 @@ from identity_service.crypto import Seal
 from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import messages, phones
 from identity_service.errors import not_found
-from identity_service.policy.rules import Policy
 from identity_service.ports import MINUTE, SECOND, Entropy, Ids, Instant
 from identity_service.services import budgets
 from identity_service.services.journal import Journal
 from identity_service.services.phones import Phones
+from identity_service.services.policy_book import PolicyBook
 from sms.numbers import E164
 from sms.providers.base import Accepted, FailureKind, ProviderFailure, Receipt
 from sms.states import DeliveryState, advance
@@ -268,9 +268,16 @@ class Claimed:
 
 class Delivery:
     def __init__(
-        self, *, policy: Policy, ids: Ids, entropy: Entropy, seal: Seal, phones: Phones, journal: Journal
+        self,
+        *,
+        policies: PolicyBook,
+        ids: Ids,
+        entropy: Entropy,
+        seal: Seal,
+        phones: Phones,
+        journal: Journal,
     ) -> None:
-        self._policy, self._ids, self._entropy = policy, ids, entropy
+        self._policies, self._ids, self._entropy = policies, ids, entropy
         self._seal, self._phones, self._journal = seal, phones, journal
 
     # -- queueing -----------------------------------------------------------------------------------
@@ -284,23 +291,23 @@ class Delivery:
         Raises:
             Refused: `send_cooldown` or `send_budget_spent`.
         """
-        again_at = budgets.start_cooldown(tx, self._cooldown(lane, phone_id))
-        budget = self._budget(lane, phone_id, requester)
+        again_at = budgets.start_cooldown(tx, self._cooldown(tx, lane, phone_id))
+        budget = self._budget(tx, lane, phone_id, requester)
         taken = budgets.take(tx, budget)
         return max(again_at, budgets.next_after(tx, budget, taken))
 
-    def _cooldown(self, lane: str, phone_id: str) -> budgets.Cooldown:
-        sends = self._policy.sends
+    def _cooldown(self, tx: Tx, lane: str, phone_id: str) -> budgets.Cooldown:
+        sends = self._policies.of(tx).sends
         return budgets.Cooldown(
             lane=f"send.{lane}", subject=phone_id, first=sends.cooldown, longest=sends.longest_cooldown
         )
 
-    def _budget(self, lane: str, phone_id: str, requester: str) -> budgets.Budget:
+    def _budget(self, tx: Tx, lane: str, phone_id: str, requester: str) -> budgets.Budget:
         return budgets.Budget(
             lane=f"send.{lane}",
             subject=phone_id,
             requester=requester,
-            rate=self._policy.send_rate,
+            rate=self._policies.of(tx).send_rate,
             code="send_budget_spent",
             detail="As many messages went to this phone as a day allows.",
         )

@@ -10,6 +10,7 @@ from identity_service.services.delivery import Delivery
 from identity_service.services.holds import Holds
 from identity_service.services.idempotency import Idempotency
 from identity_service.services.invites import Invites
+from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import QuotaLedger
 from identity_service.services.recovery import Recoveries
 from identity_service.services.sanctions import Sanctions
@@ -28,8 +29,10 @@ class Housekeeping:
         verifications: Verifications,
         delivery: Delivery,
         idempotency: Idempotency,
+        policies: PolicyBook,
     ) -> None:
         self.tasks: Mapping[str, Callable[[Tx], int]] = {
+            "policy_takes_force": policies.sweep,
             "expire_invites": invites.sweep,
             "release_holds": holds.sweep,
             "expire_quota": quota.sweep_due,

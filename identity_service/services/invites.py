@@ -26,7 +26,6 @@ from identity_service.db.tables import campaigns, invites, members, messages, ph
 from identity_service.errors import FieldError, Refused, invalid, not_found
 from identity_service.policy.budgets import Lane
 from identity_service.policy.inviting import Decision, InviterFacts, may_invite, may_still_vouch
-from identity_service.policy.rules import Policy
 from identity_service.ports import Entropy, Ids, Instant
 from identity_service.services import budgets
 from identity_service.services.delivery import Delivery, Outgoing
@@ -34,6 +33,7 @@ from identity_service.services.holds import Holds
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of
 from identity_service.services.phones import Phones
+from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import Draw, QuotaLedger
 from sms.numbers import Number
 from sms.texts import TextKind
@@ -240,7 +240,7 @@ class Invites:
     def __init__(
         self,
         *,
-        policy: Policy,
+        policies: PolicyBook,
         ids: Ids,
         entropy: Entropy,
         hasher: Hasher,
@@ -252,7 +252,7 @@ class Invites:
         journal: Journal,
         public_url: str,
     ) -> None:
-        self._policy, self._ids, self._entropy = policy, ids, entropy
+        self._policies, self._ids, self._entropy = policies, ids, entropy
         self._hasher, self._seal, self._phones = hasher, seal, phones
         self._quota, self._delivery, self._holds, self._journal = quota, delivery, holds, journal
         self._public_url = public_url.rstrip("/")
@@ -266,9 +266,9 @@ class Invites:
             Refused: `validation_failed`, `issuer_not_active`, `invites_frozen`, `quota_exhausted`,
                 `send_cooldown`, `send_budget_spent`, `member_send_budget_spent`.
         """
-        rules = self._policy.invites
+        rules = self._policies.of(tx).invites
         by_sms = wanted.channel == "sms"
-        self._check(wanted)
+        self._check(tx, wanted)
         expires_in = wanted.expires_in or (rules.sms_expires_in if by_sms else rules.link_expires_in)
         invite_id = self._ids.new("inv")
         code = new_code(self._entropy, symbols=TYPED_SYMBOLS if by_sms else LINK_SYMBOLS)
@@ -337,8 +337,8 @@ class Invites:
     def link(self, code: InviteCode) -> str:
         return f"{self._public_url}/i/{code.canonical}"
 
-    def _check(self, wanted: IssueInvite) -> None:
-        rules = self._policy.invites
+    def _check(self, tx: Tx, wanted: IssueInvite) -> None:
+        rules = self._policies.of(tx).invites
         if (wanted.issuer_id is None) == (wanted.campaign is None):
             raise invalid("/issuer_id", "one_issuer", "Name exactly one of issuer_id and campaign.")
         if (wanted.channel == "sms") != (wanted.number is not None):
@@ -381,7 +381,7 @@ class Invites:
             available=row.quota_available if available is None else available,
             barred_until=self._barred_until(tx, row.id) if barred else None,
         )
-        return may_invite(facts, uses=uses, version=self._policy.version)
+        return may_invite(facts, uses=uses, version=self._policies.of(tx).version)
 
     def _barred_until(self, tx: Tx, member_id: str) -> Instant | None:
         row = tx.one(_BARS, member=member_id, now_=tx.now)
@@ -419,7 +419,7 @@ class Invites:
                 budgets.Budget(
                     lane="send.by_member",
                     subject=issuer_id,
-                    rate=self._policy.member_sms_rate,
+                    rate=self._policies.of(tx).member_sms_rate,
                     code="member_send_budget_spent",
                     detail="This member has sent as many invites by SMS as a day allows.",
                 ),
@@ -508,7 +508,7 @@ class Invites:
                 budgets.Budget(
                     lane="invite.miss",
                     subject=tx.actor.client_id,
-                    rate=self._policy.miss_rate,
+                    rate=self._policies.of(tx).miss_rate,
                     code="miss_budget_spent",
                     detail="This client has asked for too many unknown invite codes.",
                 ),

@@ -17,12 +17,12 @@ from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import campaigns, invites, members, phones
 from identity_service.errors import Refused, invalid, not_found
 from identity_service.policy.inviting import Decision
-from identity_service.policy.rules import Policy
 from identity_service.ports import Ids, Instant
 from identity_service.services.invites import Invites
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of
 from identity_service.services.phones import Phone, Phones
+from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import QuotaLedger
 from sms.numbers import Number
 
@@ -167,14 +167,14 @@ class Members:
     def __init__(
         self,
         *,
-        policy: Policy,
+        policies: PolicyBook,
         ids: Ids,
         phones: Phones,
         invites: Invites,
         quota: QuotaLedger,
         journal: Journal,
     ) -> None:
-        self._policy, self._ids, self._phones = policy, ids, phones
+        self._policies, self._ids, self._phones = policies, ids, phones
         self._invites, self._quota, self._journal = invites, quota, journal
 
     # -- making -----------------------------------------------------------------------------------------
@@ -228,7 +228,8 @@ class Members:
             Refused: `phone_taken`, `external_id_taken`.
         """
         phone = self._phones.of(tx, number)
-        seed = NewMember(phone=phone, level=self._policy.members.first_level, external_id=external_id)
+        first = self._policies.of(tx).members.first_level
+        seed = NewMember(phone=phone, level=first, external_id=external_id)
         return self.add(tx, seed)
 
     def holder_of(self, tx: Tx, phone_id: str) -> str | None:

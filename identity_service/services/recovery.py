@@ -16,12 +16,12 @@ from identity_service.crypto import Assertions
 from identity_service.db.store import Statement, Tx, binds, insert_if_new
 from identity_service.db.tables import members, recoveries
 from identity_service.errors import Refused, not_found
-from identity_service.policy.rules import Policy
 from identity_service.ports import HOUR, Ids, Instant
 from identity_service.services.credentials import Credentials
 from identity_service.services.delivery import Delivery, Outgoing
 from identity_service.services.journal import Journal
 from identity_service.services.members import Members, MemberView
+from identity_service.services.policy_book import PolicyBook
 from identity_service.services.verification import Proof, Verifications
 from sms.texts import TextKind
 
@@ -97,7 +97,7 @@ class Recoveries:
     def __init__(
         self,
         *,
-        policy: Policy,
+        policies: PolicyBook,
         ids: Ids,
         verifications: Verifications,
         members: Members,
@@ -106,7 +106,7 @@ class Recoveries:
         delivery: Delivery,
         journal: Journal,
     ) -> None:
-        self._policy, self._ids = policy, ids
+        self._policies, self._ids = policies, ids
         self._verifications, self._members, self._credentials = verifications, members, credentials
         self._assertions, self._delivery, self._journal = assertions, delivery, journal
 
@@ -120,7 +120,7 @@ class Recoveries:
         """
         proof = self._verifications.read_proof(tx, text, "login")
         member = self._pass_gate(tx, proof)
-        if self._is_dormant(member, tx.now) or tx.one(_OPEN, member=member.id) is not None:
+        if self._is_dormant(tx, member) or tx.one(_OPEN, member=member.id) is not None:
             raise Refused(
                 "recovery_required", "This member was away for long, or is being recovered: use a recovery."
             )
@@ -145,8 +145,8 @@ class Recoveries:
             )
         return member
 
-    def _is_dormant(self, member: Any, now: Instant) -> bool:
-        return bool(now - member.last_seen_at > self._policy.recovery.dormant_after)
+    def _is_dormant(self, tx: Tx, member: Any) -> bool:
+        return bool(tx.now - member.last_seen_at > self._policies.of(tx).recovery.dormant_after)
 
     def _assert(self, tx: Tx, member_id: str, purpose: str) -> str:
         return self._assertions.issue(
@@ -171,7 +171,7 @@ class Recoveries:
         member = self._pass_gate(tx, proof)
         self._verifications.consume(tx, proof)
         held = self._open(tx, member.id)
-        if held is None and self._is_dormant(member, tx.now):
+        if held is None and self._is_dormant(tx, member):
             return self._hold(tx, member, proof)
         if held is None:
             return self._grant_at_once(tx, member, proof)
@@ -180,7 +180,7 @@ class Recoveries:
         return self._grant(tx, held) if held.release_at <= tx.now else self._tell(held, tx.now)
 
     def _hold(self, tx: Tx, member: Any, proof: Proof) -> RecoveryView:
-        rules = self._policy.recovery
+        rules = self._policies.of(tx).recovery
         recovery_id = self._add(tx, _HOLD, member.id, proof, "held", release_at=tx.now + rules.hold)
         if recovery_id is None:  # another call was first; it may be another client's
             held = tx.one(_OPEN, member=member.id)
@@ -293,7 +293,7 @@ class Recoveries:
     def _open(self, tx: Tx, member_id: str) -> Any | None:
         """Return a member's held recovery; one whose time is over ends here, if the worker has not met it."""
         held = tx.one(_OPEN, member=member_id)
-        if held is None or held.release_at > tx.now - self._policy.recovery.expires_after:
+        if held is None or held.release_at > tx.now - self._policies.of(tx).recovery.expires_after:
             return held
         self._expire(tx, held.id)
         return None
@@ -303,7 +303,7 @@ class Recoveries:
 
     def sweep(self, tx: Tx, limit: int = 100) -> int:
         """End held recoveries that nobody took up in time; return how many."""
-        rows = tx.all(_STALE, before=tx.now - self._policy.recovery.expires_after, limit=limit)
+        rows = tx.all(_STALE, before=tx.now - self._policies.of(tx).recovery.expires_after, limit=limit)
         for row in rows:
             self._expire(tx, row.id)
         return len(rows)

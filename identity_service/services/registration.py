@@ -10,7 +10,6 @@ from identity_service.crypto import Assertions
 from identity_service.db.store import Tx
 from identity_service.errors import Refused, invalid
 from identity_service.policy.budgets import Lane
-from identity_service.policy.rules import Policy
 from identity_service.ports import Ids
 from identity_service.services import budgets
 from identity_service.services.credentials import Credentials
@@ -18,6 +17,7 @@ from identity_service.services.holds import Holds
 from identity_service.services.invites import Invites, refuse_code
 from identity_service.services.members import Members, MemberView, NewMember
 from identity_service.services.phones import Phone, Phones
+from identity_service.services.policy_book import PolicyBook
 from identity_service.services.verification import Proof, Verifications
 from sms.numbers import Number
 
@@ -55,7 +55,7 @@ class Registrations:
     def __init__(
         self,
         *,
-        policy: Policy,
+        policies: PolicyBook,
         ids: Ids,
         phones: Phones,
         invites: Invites,
@@ -65,7 +65,7 @@ class Registrations:
         credentials: Credentials,
         assertions: Assertions,
     ) -> None:
-        self._policy, self._ids, self._phones = policy, ids, phones
+        self._policies, self._ids, self._phones = policies, ids, phones
         self._invites, self._holds, self._verifications = invites, holds, verifications
         self._members, self._credentials, self._assertions = members, credentials, assertions
 
@@ -110,7 +110,8 @@ class Registrations:
         """The code came to this phone by SMS a short while ago: having it is having the phone."""
         phone = self._phones.of(tx, number)
         invite = self._invites.redeemable(tx, code, phone.id)
-        if invite.channel != "sms" or tx.now - invite.last_sent_at > self._policy.invites.sms_proves_for:
+        proves_for = self._policies.of(tx).invites.sms_proves_for
+        if invite.channel != "sms" or tx.now - invite.last_sent_at > proves_for:
             raise Refused(
                 "proof_required", "This invite needs a proof: verify the phone with purpose registration."
             )
@@ -125,7 +126,7 @@ class Registrations:
         invite = ticket.invite
         new = NewMember(
             phone=ticket.phone,
-            level=self._policy.members.first_level,
+            level=self._policies.of(tx).members.first_level,
             generation=0 if invite.issuer_id is None else invite.issuer_generation + 1,
             inviter_id=invite.issuer_id,
             invite_id=invite.id,

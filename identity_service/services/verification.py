@@ -19,13 +19,13 @@ from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import devices, members, phones, verifications
 from identity_service.errors import Refused, not_found
 from identity_service.policy.budgets import Lane, Limit, Rate
-from identity_service.policy.rules import Policy
 from identity_service.ports import HOUR, SECOND, Entropy, Ids, Instant
 from identity_service.services import budgets
 from identity_service.services.delivery import Delivery, Outgoing
 from identity_service.services.holds import Holds
 from identity_service.services.invites import Invites, refuse_code
 from identity_service.services.phones import Phone, Phones
+from identity_service.services.policy_book import PolicyBook
 from identity_service.services.work import ProofOfWork
 from sms.numbers import Number
 from sms.texts import TextKind
@@ -209,7 +209,7 @@ class Verifications:
     def __init__(
         self,
         *,
-        policy: Policy,
+        policies: PolicyBook,
         ids: Ids,
         entropy: Entropy,
         hasher: Hasher,
@@ -221,7 +221,7 @@ class Verifications:
         delivery: Delivery,
         work: ProofOfWork,
     ) -> None:
-        self._policy, self._ids, self._entropy = policy, ids, entropy
+        self._policies, self._ids, self._entropy = policies, ids, entropy
         self._hasher, self._seal, self._signer = hasher, seal, signer
         self._phones, self._invites, self._holds, self._delivery = phones, invites, holds, delivery
         self._work = work
@@ -235,7 +235,7 @@ class Verifications:
             Refused: `invite_not_redeemable` (no message), `send_cooldown`, `send_budget_spent`,
                 `ip_budget_spent`, `proof_of_work_required`.
         """
-        rules = self._policy.verification
+        rules = self._policies.of(tx).verification
         phone = self._phones.of(tx, wanted.number)
         lane = self._lane(tx, phone, wanted.device_token)
         if lane is Lane.ANONYMOUS:
@@ -301,7 +301,7 @@ class Verifications:
         return "" if client_ip is None else self._hasher.current("ip", client_ip).hex()[:24]
 
     def _guard_anonymous(self, tx: Tx, wanted: StartVerification) -> None:
-        rules = self._policy.verification
+        rules = self._policies.of(tx).verification
         breaks = rules.wrong_guesses_an_hour_break
         if budgets.wrong_guesses_since(tx, tx.now - HOUR, breaks) >= breaks:
             self._ask_for_work(tx, wanted.solved_challenge)
@@ -311,7 +311,7 @@ class Verifications:
                 budgets.Budget(
                     lane="start.ip",
                     subject=self._requester(wanted.client_ip),
-                    rate=self._policy.ip_rate,
+                    rate=self._policies.of(tx).ip_rate,
                     code="ip_budget_spent",
                     detail="Too many verifications were started from this address.",
                 ),
@@ -334,7 +334,7 @@ class Verifications:
     def _hold(self, tx: Tx, code_text: str, phone: Phone) -> str:
         """Hold a use of a live invite for this phone; nothing is sent without one."""
         invite = self._invites.redeemable(tx, self._invites.read(code_text), phone.id)
-        held = self._holds.hold(tx, invite.id, phone.id, tx.now + self._policy.invites.hold)
+        held = self._holds.hold(tx, invite.id, phone.id, tx.now + self._policies.of(tx).invites.hold)
         if held is None:
             raise refuse_code()
         return held.id
@@ -406,7 +406,7 @@ class Verifications:
         if row.proof_used_at is not None:
             # The code went with its proof, so no answer is right or wrong any more: none is counted.
             raise Refused("proof_consumed", "This verification's proof was used.")
-        guess = budgets.take(tx, self._guesses(row))
+        guess = budgets.take(tx, self._guesses(tx, row))
         right = self._is_right(row, code)  # opened and compared for a decoy, too: the same work
         if row.decoy or not right:
             raise self._wrong(tx, row)
@@ -415,17 +415,17 @@ class Verifications:
         if row.state == "pending":
             budgets.clear_cooldown(tx, row.lane, row.phone_id)
         approved_at = row.approved_at or tx.now
-        if tx.now - approved_at >= self._policy.verification.proof_life:
+        if tx.now - approved_at >= self._policies.of(tx).verification.proof_life:
             raise Refused("proof_expired", "This verification's proof is too old; start again.")
         approved = row._replace(state="approved", attempts=row.attempts - 1)
         return replace(self._tell(approved, tx.now), proof=self._proof(row, approved_at))
 
-    def _guesses(self, row: Any) -> budgets.Budget:
+    def _guesses(self, tx: Tx, row: Any) -> budgets.Budget:
         return budgets.Budget(
             lane=f"guess.{row.lane}",
             subject=row.phone_id,
             requester=row.requester,
-            rate=self._policy.guess_rate,
+            rate=self._policies.of(tx).guess_rate,
             code="guess_budget_spent",
             detail="Too many wrong codes were tried for this phone.",
         )
@@ -438,7 +438,8 @@ class Verifications:
     def _wrong(self, tx: Tx, row: Any) -> Refused:
         exhausted = tx.one(_EXHAUST, id_=row.id)
         if exhausted is not None and exhausted.hold_id is not None:
-            since = tx.now - self._policy.verification.life - self._policy.verification.proof_life
+            rules = self._policies.of(tx).verification
+            since = tx.now - rules.life - rules.proof_life
             if tx.one(_HOLD_WANTED, hold=exhausted.hold_id, id=row.id, since=since) is None:
                 self._holds.release(tx, exhausted.hold_id)
         return Refused(
@@ -468,7 +469,7 @@ class Verifications:
         Raises:
             Refused: `proof_invalid`, `proof_expired`.
         """
-        life = self._policy.verification.proof_life // SECOND
+        life = self._policies.of(tx).verification.proof_life // SECOND
         try:
             claims = self._signer.read(PROOF_SALT, proof, max_age=life, now=tx.now)
         except TokenExpired:

@@ -4,10 +4,11 @@ from identity_service.api.resources import (
     events,
     invites,
     members,
+    policy,
     quota,
     recoveries,
     sanctions,
     verifications,
 )
 
-__all__ = ["events", "invites", "members", "quota", "recoveries", "sanctions", "verifications"]
+__all__ = ["events", "invites", "members", "policy", "quota", "recoveries", "sanctions", "verifications"]

@@ -84,10 +84,14 @@ def issue_invites(call: Call) -> Work:
 
     A bad item spoils only its own result.
     """
-    most = call.services.policy.invites.bulk_items
-    if len(call.body.items) > most:
-        raise invalid("/items", "too_many", f"At most {most} items at once.")
-    return Work(lambda tx: [_issue_item(tx, call, item) for item in call.body.items], _render_bulk)
+
+    def issue(tx: Tx) -> list[InviteView | tuple[Refused, int]]:
+        most = call.services.policies.of(tx).invites.bulk_items
+        if len(call.body.items) > most:
+            raise invalid("/items", "too_many", f"At most {most} items at once.")
+        return [_issue_item(tx, call, item) for item in call.body.items]
+
+    return Work(issue, _render_bulk)
 
 
 def _issue_item(tx: Tx, call: Call, item: dict[str, Any]) -> InviteView | tuple[Refused, int]:
