@@ -48,6 +48,10 @@ _BY_NAME = Statement(
         or_(clients.c.name == bindparam("name"), clients.c.id == bindparam("name"))
     )
 )
+# Takes the client's row first, so that two rotations queue here and the second counts the first one's key.
+_LOCK_CLIENT = Statement(
+    update(clients).where(clients.c.id == bindparam("client")).values(disabled_at=clients.c.disabled_at)
+)
 _KEY = ("id", "client_id", "secret_hash", "hint", "scopes", "created_at", "expires_at")
 _ADD_KEY = Statement(insert(api_keys).values(binds(_KEY)))
 _live = (
@@ -171,6 +175,7 @@ class Clients:
             Refused: `not_found`, `too_many_keys`.
         """
         client = self._named(tx, name)
+        tx.run(_LOCK_CLIENT, client=client.id)
         live = tx.all(_LIVE, client=client.id, now_=tx.now)
         if len(live) >= LIVE_KEYS:
             raise Refused("too_many_keys", "Two keys are live; revoke one, or wait until one has expired.")

@@ -158,7 +158,7 @@ class Journal:
             return 0
         head = tx.one(_HEAD)
         seq, chain = (0, b"") if head is None else (head.seq, head.chain)
-        event_seq = tx.one(_EVENT_HEAD).last
+        event_seq = self.head(tx)
         numbered = []
         for row in rows:
             seq += 1
@@ -180,6 +180,10 @@ class Journal:
         if types:
             query = query.where(journal.c.type.in_(types))
         return [_event(row) for row in tx.select(query)]
+
+    def head(self, tx: Tx) -> int:
+        """Return the number of the newest event; 0 where there is none."""
+        return int(tx.one(_EVENT_HEAD).last)
 
     def newest_events(self, tx: Tx, *, types: tuple[str, ...], limit: int) -> list[Event]:
         """Return the last public rows that are numbered, oldest first."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from identity_service.errors import Refused
 from identity_service.ports import DAY, MINUTE, SECOND
-from tests.races.contenders import Answer, Request, contend, contend_with, tally
+from tests.races.contenders import Answer, Request, contend, contend_with, race, tally
 from tests.races.soundness import number
-from tests.support.world import LONG_AGO, Api, World
+from tests.support.world import LONG_AGO, OPERATOR, Api, World
 
 pytestmark = pytest.mark.race
 
@@ -187,3 +189,26 @@ def test_a_sanction_that_ends_by_itself_while_another_begins_leaves_the_other(wo
     assert tally(contend_with(world, freezes, world.worker.housekeep, world.worker.housekeep)) == {"201": 8}
     world.worker.housekeep()
     assert {standing(world, member) for member in members} == {("active", 1)}
+
+
+def test_two_rotations_of_a_key_at_once_leave_two_live_keys(world: World) -> None:
+    """Fault: both count the keys before either has made its own, and a client ends up with three."""
+    clients, store = world.services.clients, world.services.store
+    store.transact(OPERATOR, lambda tx: clients.create(tx, "shop", ("members:read",)))
+
+    def rotate() -> str:
+        try:
+            store.transact(OPERATOR, lambda tx: clients.rotate(tx, "shop", overlap=DAY))
+        except Refused as refused:
+            return refused.code
+        return "made"
+
+    assert Counter(race([rotate] * 8)) == {"made": 1, "too_many_keys": 7}
+    assert (
+        number(
+            world,
+            "SELECT count(*) FROM api_keys k JOIN clients c ON c.id = k.client_id"
+            " WHERE c.name = 'shop' AND k.revoked_at IS NULL",
+        )
+        == 2
+    )

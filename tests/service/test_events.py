@@ -117,3 +117,12 @@ def test_the_audit_chain_holds_and_an_altered_row_breaks_it(world: World) -> Non
 
 def test_events_need_their_scope(world: World) -> None:
     no(world.api("members:read").get("/v1/events"), 403, "scope_missing")
+
+
+def test_a_reader_of_rare_types_moves_on_over_everything_else(world: World) -> None:
+    api = _busy(world)
+    newest = _all(api)[-1]["seq"]
+    page = ok(api.get("/v1/events?types=no.such_type"))
+    assert page == {"data": [], "next_cursor": str(newest), "has_more": False}
+    first = ok(api.get("/v1/events?types=member.joined&limit=1"))
+    assert (first["next_cursor"], first["has_more"]) == (str(first["data"][0]["seq"]), True)

@@ -26,15 +26,21 @@ from identity_service.services.journal import Event
 def list_events(call: Call) -> Work:
     """Events after `after` (an event's id, its `seq`, or a `next_cursor`), oldest first.
 
-    `next_cursor` is always given, so that a reader can come back for what happens next. `seq` has no gaps.
+    `next_cursor` is always given, so that a reader can come back for what happens next; with `types` it moves
+    on over events of other types. `seq` has no gaps.
     """
     query: s.EventsQuery = call.query
     types = tuple(part.strip() for part in (query.types or "").split(",") if part.strip())
 
     def read(tx: Tx) -> _Read:
         after = _position(tx, call, query.after)
+        # Asked before the events: what is numbered in between is found by this read or by the next one.
+        head = call.services.journal.head(tx)
         found = call.services.journal.events(tx, after=after, types=types, limit=query.limit + 1)
-        return _Read(events=found[: query.limit], has_more=len(found) > query.limit, after=after)
+        has_more = len(found) > query.limit
+        return _Read(
+            events=found[: query.limit], has_more=has_more, after=after if has_more else max(after, head)
+        )
 
     return Work(read, _render)
 
@@ -44,10 +50,11 @@ class _Read:
     events: list[Event]
     has_more: bool
     after: int
+    """Up to where the log holds nothing more of what was asked for, where there are no further events."""
 
 
 def _render(found: _Read) -> s.Output:
-    last = found.events[-1].seq if found.events else found.after
+    last = max(found.events[-1].seq if found.events else 0, found.after)
     return render.out(
         render.EventPageOut,
         data=[render.event(told) for told in found.events],
