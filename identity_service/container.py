@@ -21,6 +21,7 @@ from identity_service.providers import make_providers
 from identity_service.services.clients import Clients
 from identity_service.services.credentials import Credentials
 from identity_service.services.delivery import Delivery
+from identity_service.services.fates import Fates
 from identity_service.services.grants import Grants
 from identity_service.services.holds import Holds
 from identity_service.services.housekeeping import Housekeeping
@@ -36,6 +37,7 @@ from identity_service.services.registration import Registrations
 from identity_service.services.rotation import Rotation
 from identity_service.services.sanctions import Sanctions
 from identity_service.services.signals import Signals
+from identity_service.services.timeline import Timeline
 from identity_service.services.verification import Verifications
 from identity_service.services.work import ProofOfWork
 from identity_service.services.worker_state import WorkerState
@@ -61,6 +63,8 @@ class Container:
     quota: QuotaLedger
     grants: Grants
     delivery: Delivery
+    timeline: Timeline
+    fates: Fates
     verifications: Verifications
     registrations: Registrations
     recoveries: Recoveries
@@ -122,8 +126,15 @@ def build(
     )
     credentials = Credentials(policies=policies, ids=ids, entropy=entropy, hasher=hasher)
     quota = QuotaLedger(ids=ids, journal=journal)
+    timeline = Timeline()
     delivery = Delivery(
-        policies=policies, ids=ids, entropy=entropy, seal=seal, phones=phones, journal=journal
+        policies=policies,
+        ids=ids,
+        entropy=entropy,
+        seal=seal,
+        phones=phones,
+        timeline=timeline,
+        journal=journal,
     )
     invites = Invites(
         policies=policies,
@@ -149,6 +160,7 @@ def build(
         invites=invites,
         holds=holds,
         delivery=delivery,
+        timeline=timeline,
         work=work,
     )
     members = Members(
@@ -164,6 +176,7 @@ def build(
         members=members,
         credentials=credentials,
         assertions=assertions,
+        timeline=timeline,
     )
     recoveries = Recoveries(
         policies=policies,
@@ -194,6 +207,8 @@ def build(
         quota=quota,
         grants=Grants(quota=quota),
         delivery=delivery,
+        timeline=timeline,
+        fates=Fates(timeline=timeline, invites=invites, verifications=verifications),
         verifications=verifications,
         registrations=registrations,
         recoveries=recoveries,

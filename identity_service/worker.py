@@ -27,9 +27,9 @@ from identity_service.container import Container
 from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
 from identity_service.ports import SECOND
-from identity_service.services.delivery import Claimed
+from identity_service.services.delivery import Asked, Claimed
 from sms.providers.base import Accepted, FailureKind, OutgoingMessage, Provider, ProviderFailure
-from sms.route import choose
+from sms.route import Choice, choose
 from sms.texts import TextKind, render
 
 log = structlog.get_logger("worker")
@@ -58,6 +58,11 @@ def _broken() -> ProviderFailure:
     """A message that could not even be written: our fault; tried again, then laid before an operator."""
     plain = "The message could not be prepared. We have been told."
     return ProviderFailure(kind=FailureKind.UNAVAILABLE, provider="worker", plain=plain)
+
+
+def _asked(choice: Choice, started: float) -> Asked:
+    name = "worker" if choice.provider is None else choice.provider.name
+    return Asked(provider=name, why=choice.reason.value, took_ms=int((monotonic() - started) * 1000))
 
 
 class Worker:
@@ -146,8 +151,10 @@ class Worker:
         if message.decoy:
             self._withhold(message)
             return
+        choice = self._choose(message)
+        started = monotonic()
         try:
-            accepted = self._send(message)
+            accepted = self._send(message, choice.provider)
         except ProviderFailure as failure:
             telemetry.MESSAGES.labels(failure.provider, failure.kind.value).inc()
             log.warning(
@@ -158,15 +165,15 @@ class Worker:
                 provider_code=failure.provider_code,
                 attempt=message.attempts,
             )
-            self._mark_failed(message, failure)
+            self._mark_failed(message, failure, _asked(choice, started))
             return
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
             # Not the traceback: an error of a renderer quotes what it could not render.
             log.error("message_broken", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
-            self._mark_failed(message, _broken())
+            self._mark_failed(message, _broken(), _asked(choice, started))
             return
         telemetry.MESSAGES.labels(accepted.provider, "accepted").inc()
-        self._mark_accepted(message, accepted)
+        self._mark_accepted(message, accepted, _asked(choice, started))
 
     def _withhold(self, message: Claimed) -> None:
         """Count a decoy like any other: the metrics must not tell who is a member."""
@@ -174,23 +181,29 @@ class Worker:
         delivery = self._services.delivery
         self._services.store.transact(SYSTEM, lambda tx: delivery.mark_withheld(tx, message))
 
-    def _mark_accepted(self, message: Claimed, accepted: Accepted) -> None:
+    def _mark_accepted(self, message: Claimed, accepted: Accepted, asked: Asked) -> None:
         store, delivery = self._services.store, self._services.delivery
         try:
-            store.transact(SYSTEM, lambda tx: delivery.mark_accepted(tx, message, accepted))
+            store.transact(SYSTEM, lambda tx: delivery.mark_accepted(tx, message, accepted, asked))
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - e.g. a provider that gives one id twice
             log.error("outcome_lost", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
             store.transact(SYSTEM, lambda tx: delivery.mark_lost(tx, message))
 
-    def _mark_failed(self, message: Claimed, failure: ProviderFailure) -> None:
+    def _mark_failed(self, message: Claimed, failure: ProviderFailure, asked: Asked) -> None:
         delivery, another = self._services.delivery, message.attempts < len(self._route)
         self._services.store.transact(
-            SYSTEM, lambda tx: delivery.mark_failed(tx, message, failure, another=another)
+            SYSTEM, lambda tx: delivery.mark_failed(tx, message, failure, asked, another=another)
         )
 
-    def _send(self, message: Claimed) -> Accepted:
+    def _choose(self, message: Claimed) -> Choice:
+        # The next attempt of a message goes to the next provider of the route, round and round.
+        first = (message.attempts - 1) % len(self._route)
+        return choose(self._route, self._providers, tried=self._route[:first])
+
+    def _send(self, message: Claimed, provider: Provider | None) -> Accepted:
+        assert provider is not None
         settings = self._services.settings
         text = render(
             message.kind,
@@ -201,12 +214,8 @@ class Worker:
             brand=settings.brand,
             hours=message.hours,
         )
-        # The next attempt of a message goes to the next provider of the route, round and round.
-        first = (message.attempts - 1) % len(self._route)
-        choice = choose(self._route, self._providers, tried=self._route[:first])
-        assert choice.provider is not None
-        callback = f"{settings.public_url.rstrip('/')}/callbacks/{choice.provider.name}/status"
-        return choice.provider.send(
+        callback = f"{settings.public_url.rstrip('/')}/callbacks/{provider.name}/status"
+        return provider.send(
             OutgoingMessage(
                 attempt_id=message.attempt_id,
                 to=message.to,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from identity_service.api import message_schemas as ms
 from identity_service.api import policy_schemas as ps
 from identity_service.api import problems, render
 from identity_service.api import schemas as s
@@ -130,6 +131,41 @@ _EVENT: Final[dict[str, Any]] = {
     },
 }
 
+_MESSAGES: Final[dict[str, Any]] = {
+    "data": [
+        {
+            "id": "msg_01k0te9q6c4m8w2x5z7b9d1f3h5j",
+            "kind": "invite",
+            "channel": "sms",
+            "state": "delivered",
+            "reason": None,
+            "segments": 1,
+            "created_at": "2026-11-22T12:00:00.000Z",
+            "updated_at": "2026-11-22T12:00:04.210Z",
+            "timeline": [
+                {
+                    "at": at,
+                    "what": what,
+                    "words": words,
+                    "attempt": attempt,
+                    "provider": attempt and "twilio",
+                    "confirmed_by": by,
+                }
+                for at, what, words, attempt, by in (
+                    ("2026-11-22T12:00:00.000Z", "queued", "It waits to be sent.", None, None),
+                    ("2026-11-22T12:00:00.420Z", "accepted", "A provider took it.", 1, None),
+                    ("2026-11-22T12:00:04.210Z", "delivered", "It reached the phone.", 1, "phone"),
+                )
+            ],
+        }
+    ],
+    "next": {
+        "step": "resend",
+        "at": "2026-11-22T12:00:30.000Z",
+        "words": "If it does not come, send it again then.",
+    },
+}
+
 
 def _page(item: dict[str, Any]) -> dict[str, Any]:
     return {"data": [item], "next_cursor": None, "has_more": False}
@@ -158,6 +194,7 @@ _OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
         ]
     },
     s.VerificationOut: _VERIFICATION,
+    ms.MessagesOut: _MESSAGES,
     s.MemberOut: _MEMBER_OUT,
     s.RegisteredOut: {
         "member": _MEMBER_OUT,

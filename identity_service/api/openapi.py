@@ -39,6 +39,7 @@ TAGS: Final[Mapping[str, str]] = {  # in the order in which they are read
     "Invites": "Given by members, who spend quota, or by campaigns; as a link, or by SMS to one phone.",
     "Verifications": "That a phone is somebody's, proved by a one-time code. What comes out is a proof, "
     "good for one use and one purpose.",
+    "Messages": "What became of each message, and what to do when one did not come.",
     "Registration and login": "A proof becomes a member, or lets one in. Both answer with an assertion that "
     "other services check offline.",
     "Recovery": "For members who were away so long that a code alone does not let them in.",

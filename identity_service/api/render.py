@@ -26,7 +26,7 @@ from identity_service.services.signals import Received
 from identity_service.services.verification import VerificationView
 
 M = TypeVar("M", bound=s.Output)
-_DELIVERY: Final = {"sending": "queued", "withheld": "queued", "dead": "failed"}
+DELIVERY: Final = {"sending": "queued", "withheld": "queued", "dead": "failed"}
 """What an inviter is told of the outbox's own states."""
 
 
@@ -80,7 +80,7 @@ def invite(view: InviteView) -> s.InviteOut:
         note=view.note,
         delivery=out(
             s.DeliveryOut,
-            state=_DELIVERY.get(view.delivery_state, view.delivery_state),
+            state=DELIVERY.get(view.delivery_state, view.delivery_state),
             reason=view.delivery_reason,
             updated_at=rfc3339_or_none(view.delivery_updated_at),
         ),

@@ -18,6 +18,7 @@ from identity_service.cli import (
     policy,
     quota,
     serve,
+    sms,
     trace,
     tree,
 )
@@ -49,5 +50,6 @@ for topic in (
     events.events,
     messages.messages,
     policy.policy,
+    sms.sms,
 ):
     identity.add_command(topic)

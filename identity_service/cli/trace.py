@@ -13,12 +13,14 @@ from identity_service.cli.command import Command
 from identity_service.cli.members import print_members
 from identity_service.cli.output import message, plain, print_fields, print_json, print_table
 from identity_service.cli.session import Session, pass_session
+from identity_service.cli.sms import story_shape, summary
 from identity_service.db.store import Tx
 from identity_service.errors import not_found
 from identity_service.ports import rfc3339
 from identity_service.services.invites import InviteView
 from identity_service.services.members import MemberView
 from identity_service.services.paging import Paging
+from identity_service.services.timeline import Story
 
 _MOST = 1_000
 
@@ -29,7 +31,7 @@ class _Story:
     issuer: MemberView | None
     holds: list[Any]
     joined: list[MemberView]
-    messages: list[Any]
+    messages: list[Story]
     journal: list[Any]
 
 
@@ -61,7 +63,7 @@ def _read(session: Session, tx: Tx, code_or_id: str) -> _Story:
         issuer=None if invite.issuer_id is None else services.members.get(tx, invite.issuer_id),
         holds=services.holds.of_invite(tx, invite_id, _MOST),
         joined=list(services.members.page(tx, Paging(limit=_MOST), invite_id=invite_id).data),
-        messages=services.delivery.timeline(tx, invite_id),
+        messages=services.timeline.of_subject(tx, invite_id),
         journal=services.journal.about(tx, invite_id, _MOST),
     )
 
@@ -81,7 +83,7 @@ def _shape(story: _Story) -> dict[str, Any]:
         "issuer": None if story.issuer is None else plain(render.member(story.issuer)),
         "holds": [_hold(row) for row in story.holds],
         "joined": [plain(render.member(view)) for view in story.joined],
-        "messages": [_message(row) for row in story.messages],
+        "messages": [story_shape(one) for one in story.messages],
         "journal": [row_shape(row) for row in story.journal],
     }
 
@@ -96,17 +98,9 @@ def _hold(row: Any) -> dict[str, Any]:
     }
 
 
-def _message(row: Any) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "state": row.state,
-        "reason": row.reason,
-        "provider": row.provider,
-        "attempts": row.attempts,
-        "created_at": rfc3339(row.created_at),
-        "updated_at": rfc3339(row.updated_at),
-    }
+def _message(story: Story) -> dict[str, Any]:
+    shown = ("id", "kind", "state", "reason", "provider", "attempts", "created_at", "updated_at")
+    return {name: value for name, value in summary(story).items() if name in shown}
 
 
 def _print(story: _Story) -> None:
@@ -116,7 +110,7 @@ def _print(story: _Story) -> None:
     print_fields(told | {"issuer": issuer, "delivery": delivery["state"]})
     for title, rows in (
         ("Tried by", [_hold(row) for row in story.holds]),
-        ("Messages", [_message(row) for row in story.messages]),
+        ("Messages", [_message(one) for one in story.messages]),
     ):
         if rows:
             click.echo(f"\n{title}")

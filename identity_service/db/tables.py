@@ -449,6 +449,11 @@ messages = _table(
     _at("not_after"),
     _at("created_at"),
     _at("updated_at"),
+    Column("failure", String(16), nullable=True),  # why the last attempt failed, by what there is to do
+    Column("cost", BigInteger, nullable=True),  # expected, in millionths of a US dollar
+    Column("charged", BigInteger, nullable=True),  # what the provider said that it took, in the same
+    _at("came_back_at", nullable=True),  # its code was entered
+    _at("judge_at", nullable=True),  # when a code that has not come back counts as lost; then NULL
     _one_of("state", "queued", "sending", "sent", "delivered", "undelivered", "failed", "dead", "withheld"),
     _partial(
         "uq_messages_provider_ref", "provider", "provider_ref", where="provider_ref IS NOT NULL", unique=True
@@ -458,6 +463,38 @@ messages = _table(
     _partial("ix_messages_sealed", "not_after", where="sealed_code IS NOT NULL"),
     Index("ix_messages_subject_id", "subject_id", "id"),
     _partial("ix_messages_dead", "id", where="state = 'dead'"),
+    _partial("ix_messages_judge", "judge_at", where="judge_at IS NOT NULL"),
+)
+
+message_events = _table(
+    "message_events",
+    # What happened to a message; each thing once an attempt (0: to the message as a whole).
+    Column("message_id", _ID, ForeignKey("messages.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("what", String(16), primary_key=True),
+    _at("at"),
+    Column("provider", String(30), nullable=True),
+    Column("failure", String(16), nullable=True),
+    Column("provider_code", String(40), nullable=True),
+    Column("plain", String(255), nullable=True),
+    Column("why", String(30), nullable=True),  # why this provider was asked
+    Column("took_ms", Integer, nullable=True),
+    _count("learned"),  # 1: the routes' health and the day's sums know of it
+    _one_of(
+        "what",
+        "refused",
+        "accepted",
+        "sent",
+        "failed",
+        "undelivered",
+        "delivered",
+        "given_up",
+        "withdrawn",
+        "replayed",
+        "not_received",
+        "came_back",
+    ),
+    _partial("ix_message_events_new", "at", where="learned = 0"),
 )
 
 # -- journal: the event log and the audit trail are two readings of one append-only table --------------

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, String, bindparam, cast, insert, or_, select, union_all, update
+from sqlalchemy import BigInteger, String, and_, bindparam, case, cast, insert, or_, select, union_all, update
 
 from identity_service.crypto import Seal
 from identity_service.db.store import Statement, Tx, binds
@@ -24,8 +24,10 @@ from identity_service.services import budgets
 from identity_service.services.journal import Journal
 from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.timeline import Timeline
+from sms.fate import Happening
 from sms.numbers import E164
-from sms.providers.base import Accepted, FailureKind, ProviderFailure, Receipt
+from sms.providers.base import Accepted, FailureKind, Price, ProviderFailure, Receipt
 from sms.states import DeliveryState, advance
 from sms.texts import TextKind
 
@@ -107,6 +109,8 @@ _REQUEUE_LOST = Statement(
 )
 _mine = (messages.c.id == bindparam("message"), messages.c.attempt_id == bindparam("attempt"))
 _still_sending = (*_mine, messages.c.state == "sending")
+# A one-time code that is not entered in its life was lost, or nobody wanted it: it is judged then.
+_unjudged = and_(messages.c.kind == "otp", messages.c.came_back_at.is_(None))
 _MARK_SENT = Statement(
     update(messages)
     .where(*_still_sending)
@@ -118,6 +122,9 @@ _MARK_SENT = Statement(
         sealed_code=None,
         lease_until=None,
         reason=None,
+        failure=None,
+        charged=bindparam("charged_"),
+        judge_at=case((_unjudged, messages.c.not_after)),
         updated_at=_now,
     )
 )
@@ -129,6 +136,7 @@ _MARK_AGAIN = Statement(
         next_at=bindparam("again_at"),
         lease_until=None,
         reason=bindparam("why"),
+        failure=bindparam("kind_"),
         updated_at=_now,
     )
 )
@@ -139,6 +147,7 @@ _MARK_OVER = Statement(
         state=bindparam("end"),
         lease_until=None,
         reason=bindparam("why"),
+        failure=bindparam("kind_"),
         provider=bindparam("by"),
         updated_at=_now,
     )
@@ -152,12 +161,20 @@ _WITHDRAW = Statement(
     update(messages)
     .where(messages.c.subject_id == bindparam("subject"), messages.c.state == "queued")
     .values(state="failed", sealed_code=None, reason="It was over before it could be sent.", updated_at=_now)
+    .returning(messages.c.id)
 )
 _WIPE = Statement(update(messages).where(messages.c.id == bindparam("message")).values(sealed_code=None))
 _BY_ATTEMPT = Statement(
-    select(messages.c.id, messages.c.state, messages.c.provider_ref, messages.c.subject_id).where(
+    select(
+        messages.c.id,
+        messages.c.state,
+        messages.c.attempts,
+        messages.c.attempt_id,
+        messages.c.provider,
+        messages.c.provider_ref,
+    ).where(
         or_(
-            (messages.c.id == bindparam("message")) & (messages.c.attempt_id == bindparam("attempt")),
+            messages.c.id == bindparam("message"),
             (messages.c.provider == bindparam("by")) & (messages.c.provider_ref == bindparam("ref")),
         )
     )
@@ -168,12 +185,19 @@ _FOLLOW = Statement(
     .values(
         state=bindparam("reached"),
         reason=bindparam("why"),
+        failure=bindparam("kind_"),
         provider=bindparam("by"),
         provider_ref=bindparam("ref"),
+        judge_at=case(
+            (_unjudged & (messages.c.not_after > _now), messages.c.not_after), else_=messages.c.judge_at
+        ),
         sealed_code=None,
         lease_until=None,
         updated_at=_now,
     )
+)
+_PRICED = Statement(
+    update(messages).where(messages.c.id == bindparam("message")).values(charged=bindparam("charged_"))
 )
 _DEAD = Statement(
     select(
@@ -197,21 +221,8 @@ _REPLAY = Statement(
         messages.c.state == "dead",
         messages.c.not_after > _now,
     )
-    .values(state="queued", next_at=_now, reason=None, updated_at=_now)
-)
-_OF_SUBJECT = Statement(
-    select(
-        messages.c.id,
-        messages.c.kind,
-        messages.c.state,
-        messages.c.reason,
-        messages.c.provider,
-        messages.c.attempts,
-        messages.c.created_at,
-        messages.c.updated_at,
-    )
-    .where(messages.c.subject_id == bindparam("subject"))
-    .order_by(messages.c.id)
+    .values(state="queued", next_at=_now, reason=None, failure=None, updated_at=_now)
+    .returning(messages.c.attempts)
 )
 _STATE_OF: Final = {
     DeliveryState.NONE: "sent",
@@ -220,6 +231,12 @@ _STATE_OF: Final = {
     DeliveryState.DELIVERED: "delivered",
     DeliveryState.UNDELIVERED: "undelivered",
     DeliveryState.FAILED: "failed",
+}
+_REPORTED: Final = {
+    DeliveryState.SENT: Happening.SENT,
+    DeliveryState.DELIVERED: Happening.DELIVERED,
+    DeliveryState.UNDELIVERED: Happening.UNDELIVERED,
+    DeliveryState.FAILED: Happening.FAILED,
 }
 _REACHED: Final = {
     "queued": DeliveryState.NONE,
@@ -245,6 +262,15 @@ class Outgoing:
     hours: int | None = None
     withheld: bool = False
     """Written, claimed and counted like any other, never sent: a decoy for a phone that is no member's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which provider an attempt went to, why to that one, and how long it took to answer."""
+
+    provider: str
+    why: str
+    took_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,10 +301,11 @@ class Delivery:
         entropy: Entropy,
         seal: Seal,
         phones: Phones,
+        timeline: Timeline,
         journal: Journal,
     ) -> None:
         self._policies, self._ids, self._entropy = policies, ids, entropy
-        self._seal, self._phones, self._journal = seal, phones, journal
+        self._seal, self._phones, self._timeline, self._journal = seal, phones, timeline, journal
 
     # -- queueing -----------------------------------------------------------------------------------
 
@@ -295,6 +322,11 @@ class Delivery:
         budget = self._budget(tx, lane, phone_id, requester)
         taken = budgets.take(tx, budget)
         return max(again_at, budgets.next_after(tx, budget, taken))
+
+    def may_send_at(self, tx: Tx, lane: str, phone_id: str, requester: str) -> Instant:
+        """Return when the next message to this phone may go in this lane; takes nothing."""
+        cool = budgets.cooldown_until(tx, self._cooldown(tx, lane, phone_id))
+        return max(cool, budgets.next_at(tx, self._budget(tx, lane, phone_id, requester)))
 
     def _cooldown(self, tx: Tx, lane: str, phone_id: str) -> budgets.Cooldown:
         sends = self._policies.of(tx).sends
@@ -341,7 +373,8 @@ class Delivery:
 
     def withdraw(self, tx: Tx, subject_id: str) -> None:
         """End what is still queued about something that is over: nobody needs a dead code."""
-        tx.run(_WITHDRAW, subject=subject_id, now_=tx.now)
+        for row in tx.all(_WITHDRAW, subject=subject_id, now_=tx.now):
+            self._timeline.note(tx, row.id, Happening.WITHDRAWN)
 
     def is_due(self, tx: Tx) -> bool:
         """Whether a message waits, or a lease has run out."""
@@ -357,14 +390,13 @@ class Delivery:
         claimed = []
         for row in tx.all(_CLAIM, now_=tx.now, lease_until=tx.now + LEASE, limit=limit):
             if row.not_after <= tx.now:
-                why = "Its time was over before it could be sent."
-                self._over(tx, row.id, row.attempt_id, "failed", why, None)
+                self._over(tx, row, "failed", "Its time was over before it could be sent.")
             elif row.attempts > MOST_CLAIMS:
-                self._over(tx, row.id, row.attempt_id, "dead", "Sending it was broken off too often.", None)
+                self._over(tx, row, "dead", "Sending it was broken off too often.")
             else:
                 opened = self._opened(tx, row)
                 if opened is None:
-                    self._over(tx, row.id, row.attempt_id, "dead", "The message could not be read.", None)
+                    self._over(tx, row, "dead", "The message could not be read.")
                 else:
                     claimed.append(opened)
         return claimed
@@ -399,17 +431,17 @@ class Delivery:
             attempt=claimed.attempt_id,
             end="withheld",
             why=None,
+            kind_=None,
             by=None,
             now_=tx.now,
         )
 
     def mark_lost(self, tx: Tx, claimed: Claimed) -> None:
         """It was handed over, and the outcome cannot be written: never again, or the phone rings for ever."""
-        why = "It was sent, but its outcome could not be kept."
-        self._over(tx, claimed.id, claimed.attempt_id, "dead", why, None)
+        self._over(tx, claimed, "dead", "It was sent, but its outcome could not be kept.")
 
-    def mark_accepted(self, tx: Tx, claimed: Claimed, accepted: Accepted) -> None:
-        tx.run(
+    def mark_accepted(self, tx: Tx, claimed: Claimed, accepted: Accepted, asked: Asked) -> None:
+        marked = tx.run(
             _MARK_SENT,
             message=claimed.id,
             attempt=claimed.attempt_id,
@@ -417,38 +449,74 @@ class Delivery:
             by=accepted.provider,
             ref=accepted.provider_id,
             size=accepted.segments,
+            charged_=self._in_micros(accepted.price),
             now_=tx.now,
         )
+        what = [Happening.ACCEPTED]
+        if accepted.state is DeliveryState.DELIVERED:
+            what.append(Happening.DELIVERED)
+        for happening in what if marked else ():
+            self._timeline.note(
+                tx,
+                claimed.id,
+                happening,
+                attempt=claimed.attempts,
+                provider=accepted.provider,
+                why=asked.why,
+                took_ms=asked.took_ms,
+            )
+
+    def _in_micros(self, price: Price | None) -> int | None:
+        """Return what a provider took, in millionths of a dollar; None in a currency without a rate."""
+        if price is None or price.currency != "USD":
+            return None
+        return int(price.amount * 1_000_000)
 
     def mark_failed(
-        self, tx: Tx, claimed: Claimed, failure: ProviderFailure, *, another: bool = False
+        self, tx: Tx, claimed: Claimed, failure: ProviderFailure, asked: Asked, *, another: bool = False
     ) -> None:
         """Try again, or end: what no provider can help with at once, the rest after some tries.
 
         Parameters:
             another: whether the route has a provider that this message has not been with.
         """
+        if self._fail(tx, claimed, failure, another=another):
+            self._timeline.note(
+                tx,
+                claimed.id,
+                Happening.REFUSED,
+                attempt=claimed.attempts,
+                provider=failure.provider,
+                failure=failure.kind,
+                provider_code=failure.provider_code,
+                plain=failure.plain,
+                why=asked.why,
+                took_ms=asked.took_ms,
+            )
+
+    def _fail(self, tx: Tx, claimed: Claimed, failure: ProviderFailure, *, another: bool) -> bool:
+        """Mark a failed attempt; return whether it was still this worker's."""
         if failure.kind in (FailureKind.WRONG_NUMBER, FailureKind.FRAUD):
-            self._over(tx, claimed.id, claimed.attempt_id, "failed", failure.plain, failure.provider)
-            return
+            return self._over(tx, claimed, "failed", failure.plain, failure)
         # Our account or sender was refused: an operator must act, and can replay it then.
         if failure.kind is FailureKind.REJECTED and not another:
-            self._over(tx, claimed.id, claimed.attempt_id, "dead", failure.plain, failure.provider)
-            return
+            return self._over(tx, claimed, "dead", failure.plain, failure)
         # The next provider is asked at once, unless the phone may ring already: a person would get two.
         at_once = another and not failure.may_have_been_sent
         wait = 0 if at_once else self._backoff(claimed.attempts, failure.retry_after)
         again_at = tx.now + wait
         if claimed.attempts >= MAX_ATTEMPTS or again_at >= claimed.not_after:
-            self._over(tx, claimed.id, claimed.attempt_id, "dead", failure.plain, failure.provider)
-            return
-        tx.run(
-            _MARK_AGAIN,
-            message=claimed.id,
-            attempt=claimed.attempt_id,
-            again_at=again_at,
-            why=failure.plain,
-            now_=tx.now,
+            return self._over(tx, claimed, "dead", failure.plain, failure)
+        return bool(
+            tx.run(
+                _MARK_AGAIN,
+                message=claimed.id,
+                attempt=claimed.attempt_id,
+                again_at=again_at,
+                why=failure.plain,
+                kind_=failure.kind.value,
+                now_=tx.now,
+            )
         )
 
     def _backoff(self, attempts: int, retry_after: float | None) -> Instant:
@@ -458,21 +526,30 @@ class Delivery:
         return max(wait, int((retry_after or 0) * SECOND))
 
     def _over(
-        self, tx: Tx, message_id: str, attempt: str, state: str, why: str, provider: str | None
-    ) -> None:
-        if tx.run(
-            _MARK_OVER, message=message_id, attempt=attempt, end=state, why=why, by=provider, now_=tx.now
+        self, tx: Tx, message: Any, state: str, why: str, failure: ProviderFailure | None = None
+    ) -> bool:
+        """End a message whose attempt is still ours; return whether it was."""
+        kind = None if failure is None else failure.kind.value
+        if not tx.run(
+            _MARK_OVER,
+            message=message.id,
+            attempt=message.attempt_id,
+            end=state,
+            why=why,
+            kind_=kind,
+            by=None if failure is None else failure.provider,
+            now_=tx.now,
         ):
-            if state == "failed":
-                tx.run(_WIPE, message=message_id)
-            self._journal.tell(
-                tx,
-                f"message.{state}",
-                message_id,
-                {"message_id": message_id},
-                detail={"why": why},
-                public=False,
-            )
+            return False
+        if state == "failed":
+            tx.run(_WIPE, message=message.id)
+        what = Happening.FAILED if state == "failed" else Happening.GIVEN_UP
+        self._timeline.note(
+            tx, message.id, what, attempt=message.attempts, plain=why if state == "failed" else None
+        )
+        data = {"message_id": message.id}
+        self._journal.tell(tx, f"message.{state}", message.id, data, detail={"why": why}, public=False)
+        return True
 
     # -- receipts -----------------------------------------------------------------------------------
 
@@ -483,11 +560,15 @@ class Delivery:
             Whether the message is known here.
         """
         named = {"by": receipt.provider, "ref": receipt.provider_id}
-        message_id, _, _ = attempt_id.partition(".")
+        message_id, _, number = attempt_id.partition(".")
         for _ in DeliveryState:  # overtaken that often by states that only move up? hardly
-            row = tx.one(_BY_ATTEMPT, message=message_id, attempt=attempt_id, **named)
-            if row is None:
+            row = tx.one(_BY_ATTEMPT, message=message_id, **named)
+            if row is None or not _is_of(row, attempt_id, receipt):
                 return False
+            attempt = int(number) if row.id == message_id else row.attempts
+            self._note_receipt(tx, row.id, attempt, receipt)
+            if attempt < row.attempts and receipt.state is not DeliveryState.DELIVERED:
+                return True  # a later attempt is under way; of an earlier one only good news still counts
             reached = _STATE_OF[advance(_REACHED[row.state], receipt.state)]
             if reached == row.state or tx.run(
                 _FOLLOW,
@@ -495,12 +576,30 @@ class Delivery:
                 was=row.state,
                 reached=reached,
                 why=receipt.plain,
+                kind_=receipt.failure and receipt.failure.value,
                 now_=tx.now,
                 **named,
             ):
                 return True
             # Another report, or the worker's own mark, came between: merge with what it left.
         return True
+
+    def _note_receipt(self, tx: Tx, message_id: str, attempt: int, receipt: Receipt) -> None:
+        what = _REPORTED.get(receipt.state)
+        if what is not None:
+            self._timeline.note(
+                tx,
+                message_id,
+                what,
+                attempt=attempt,
+                provider=receipt.provider,
+                failure=receipt.failure,
+                provider_code=receipt.provider_code,
+                plain=receipt.plain,
+            )
+        charged = self._in_micros(receipt.price)
+        if charged is not None:
+            tx.run(_PRICED, message=message_id, charged_=charged)
 
     def wipe_codes(self, tx: Tx) -> int:
         """Forget the codes of messages that can no longer be sent; return how many."""
@@ -517,9 +616,17 @@ class Delivery:
         Raises:
             Refused: `not_found`; also where its time is over.
         """
-        if not tx.run(_REPLAY, message=message_id, now_=tx.now):
+        row = tx.one(_REPLAY, message=message_id, now_=tx.now)
+        if row is None:
             raise not_found("dead message whose time is not over")
+        self._timeline.note(tx, message_id, Happening.REPLAYED, attempt=row.attempts)
         self._journal.tell(tx, "message.replayed", message_id, {"message_id": message_id}, public=False)
 
-    def timeline(self, tx: Tx, subject_id: str) -> list[Any]:
-        return tx.all(_OF_SUBJECT, subject=subject_id)
+
+def _is_of(row: Any, attempt_id: str, receipt: Receipt) -> bool:
+    """Whether a report is about this message: by the provider's own name for it, or by an attempt we made."""
+    if row.provider == receipt.provider and row.provider_ref == receipt.provider_id:
+        return True
+    message_id, _, number = attempt_id.partition(".")
+    made = number.isascii() and number.isdigit() and len(number) < 4 and 1 <= int(number) <= row.attempts
+    return bool(row.id == message_id and made)

@@ -414,18 +414,23 @@ class Invites:
     def _spend_sending(self, tx: Tx, issuer_id: str | None, phone_id: str) -> None:
         """Take what a message to an invitee costs.  No revocation gives it back: that would be a pump."""
         if issuer_id is not None:
-            budgets.take(
-                tx,
-                budgets.Budget(
-                    lane="send.by_member",
-                    subject=issuer_id,
-                    rate=self._policies.of(tx).member_sms_rate,
-                    code="member_send_budget_spent",
-                    detail="This member has sent as many invites by SMS as a day allows.",
-                ),
-            )
+            budgets.take(tx, self._member_sends(tx, issuer_id))
         # Each inviter has a trickle of its own: one cannot keep a phone from all the others.
         self._delivery.spend(tx, Lane.INVITE, phone_id, (issuer_id or "")[-24:])
+
+    def next_send_at(self, tx: Tx, issuer_id: str | None, phone_id: str) -> Instant:
+        """Return when the next message to an invitee may go; takes nothing."""
+        at = self._delivery.may_send_at(tx, Lane.INVITE, phone_id, (issuer_id or "")[-24:])
+        return at if issuer_id is None else max(at, budgets.next_at(tx, self._member_sends(tx, issuer_id)))
+
+    def _member_sends(self, tx: Tx, issuer_id: str) -> budgets.Budget:
+        return budgets.Budget(
+            lane="send.by_member",
+            subject=issuer_id,
+            rate=self._policies.of(tx).member_sms_rate,
+            code="member_send_budget_spent",
+            detail="This member has sent as many invites by SMS as a day allows.",
+        )
 
     # -- reading ------------------------------------------------------------------------------------
 

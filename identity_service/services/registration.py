@@ -18,6 +18,7 @@ from identity_service.services.invites import Invites, refuse_code
 from identity_service.services.members import Members, MemberView, NewMember
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.timeline import Timeline
 from identity_service.services.verification import Proof, Verifications
 from sms.numbers import Number
 
@@ -64,8 +65,9 @@ class Registrations:
         members: Members,
         credentials: Credentials,
         assertions: Assertions,
+        timeline: Timeline,
     ) -> None:
-        self._policies, self._ids, self._phones = policies, ids, phones
+        self._policies, self._ids, self._phones, self._timeline = policies, ids, phones, timeline
         self._invites, self._holds, self._verifications = invites, holds, verifications
         self._members, self._credentials, self._assertions = members, credentials, assertions
 
@@ -149,6 +151,7 @@ class Registrations:
         invite, phone, proof = ticket.invite, ticket.phone, ticket.proof
         if proof is None:
             used = self._holds.use_free(tx, invite.id, phone.id)
+            self._timeline.came_back(tx, invite.id)
         else:
             self._verifications.consume(tx, proof)
             used = proof.hold_id is not None and self._holds.use_held(tx, invite.id, phone.id, proof.hold_id)

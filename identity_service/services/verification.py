@@ -26,6 +26,7 @@ from identity_service.services.holds import Holds
 from identity_service.services.invites import Invites, refuse_code
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.timeline import Timeline
 from identity_service.services.work import ProofOfWork
 from sms.numbers import Number
 from sms.texts import TextKind
@@ -219,12 +220,13 @@ class Verifications:
         invites: Invites,
         holds: Holds,
         delivery: Delivery,
+        timeline: Timeline,
         work: ProofOfWork,
     ) -> None:
         self._policies, self._ids, self._entropy = policies, ids, entropy
         self._hasher, self._seal, self._signer = hasher, seal, signer
         self._phones, self._invites, self._holds, self._delivery = phones, invites, holds, delivery
-        self._work = work
+        self._timeline, self._work = timeline, work
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -414,6 +416,7 @@ class Verifications:
         tx.run(_APPROVE, id_=row.id, now_=tx.now)
         if row.state == "pending":
             budgets.clear_cooldown(tx, row.lane, row.phone_id)
+            self._timeline.came_back(tx, row.id)
         approved_at = row.approved_at or tx.now
         if tx.now - approved_at >= self._policies.of(tx).verification.proof_life:
             raise Refused("proof_expired", "This verification's proof is too old; start again.")

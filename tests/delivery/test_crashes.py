@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from identity_service.ports import DAY
-from identity_service.services.delivery import LEASE
+from identity_service.services.delivery import LEASE, Asked
 from identity_service.services.invites import IssueInvite
 from sms.numbers import parse
 from sms.providers.base import Accepted, FailureKind, ProviderFailure
@@ -110,11 +110,12 @@ def test_a_worker_that_comes_back_from_the_dead_does_not_mark_its_successors_att
     under_way = rig.row()
     yes = Accepted(provider="twilio", provider_id="SMlate", state=DeliveryState.QUEUED, segments=1)
     no = ProviderFailure(kind=FailureKind.WRONG_NUMBER, provider="twilio", plain="no such number")
-    rig.world.transact(lambda tx: delivery.mark_accepted(tx, first, yes))
-    rig.world.transact(lambda tx: delivery.mark_failed(tx, first, no))
+    asked = Asked(provider="twilio", why="first_in_route", took_ms=40)
+    rig.world.transact(lambda tx: delivery.mark_accepted(tx, first, yes, asked))
+    rig.world.transact(lambda tx: delivery.mark_failed(tx, first, no, asked))
     assert rig.row() == under_way
-    rig.world.transact(lambda tx: delivery.mark_accepted(tx, second, yes))
-    rig.world.transact(lambda tx: delivery.mark_failed(tx, first, no))
+    rig.world.transact(lambda tx: delivery.mark_accepted(tx, second, yes, asked))
+    rig.world.transact(lambda tx: delivery.mark_failed(tx, first, no, asked))
     assert (rig.row().state, rig.row().provider_ref) == ("sent", "SMlate")
 
 

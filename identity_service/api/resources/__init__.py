@@ -4,6 +4,7 @@ from identity_service.api.resources import (
     events,
     invites,
     members,
+    messages,
     policy,
     quota,
     recoveries,
@@ -11,4 +12,14 @@ from identity_service.api.resources import (
     verifications,
 )
 
-__all__ = ["events", "invites", "members", "policy", "quota", "recoveries", "sanctions", "verifications"]
+__all__ = [
+    "events",
+    "invites",
+    "members",
+    "messages",
+    "policy",
+    "quota",
+    "recoveries",
+    "sanctions",
+    "verifications",
+]
