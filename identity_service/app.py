@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import identity_service.api.resources  # noqa: F401 - declares the operations
-from identity_service import telemetry
+from identity_service import dashboard, telemetry
 from identity_service.api import operation, problems, strict_json
 from identity_service.api.meta import meta
 from identity_service.config import Settings, load_settings
@@ -68,6 +68,7 @@ def create_app(
     operation.install(app, services)
     app.register_blueprint(meta)
     app.register_blueprint(pages)
+    dashboard.install(app, services)
     _frame(app, services)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0)  # type: ignore[method-assign]

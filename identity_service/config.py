@@ -125,6 +125,11 @@ class Settings(BaseSettings):
         return urlsplit(self.public_url).hostname or "localhost"
 
     @property
+    def dashboard_sign_in(self) -> str:
+        """Where a sign-in link leads; its token follows behind `#`, which browsers keep to themselves."""
+        return f"{self.public_url.rstrip('/')}/dashboard/sign-in"
+
+    @property
     def otp_host(self) -> str | None:
         """The host to which WebOTP binds a code; browsers do so only for https."""
         return self.host if self.public_url.startswith("https://") else None

@@ -20,7 +20,9 @@ from identity_service.ports import Clock, Entropy, Ids, SystemClock, SystemEntro
 from identity_service.providers import make_providers
 from identity_service.services.clients import Clients
 from identity_service.services.credentials import Credentials
+from identity_service.services.dashboard_access import DashboardAccess
 from identity_service.services.delivery import Delivery
+from identity_service.services.disclosure import Disclosure
 from identity_service.services.fates import Fates
 from identity_service.services.grants import Grants
 from identity_service.services.holds import Holds
@@ -77,6 +79,8 @@ class Container:
     rotation: Rotation
     work: ProofOfWork
     worker_state: WorkerState
+    dashboard: DashboardAccess
+    disclosure: Disclosure
     providers: Mapping[str, Provider]
     entropy: Entropy = field(repr=False)
 
@@ -190,6 +194,7 @@ def build(
     )
     sanctions = Sanctions(ids=ids, journal=journal)
     idempotency = Idempotency(hasher=hasher, seal=seal)
+    dashboard = DashboardAccess(ids=ids, entropy=entropy, hasher=hasher, journal=journal)
     return Container(
         settings=settings,
         policies=policies,
@@ -227,10 +232,13 @@ def build(
             delivery=delivery,
             idempotency=idempotency,
             policies=policies,
+            dashboard=dashboard,
         ),
         rotation=Rotation(keyring=keyring, phones=phones, seal=seal, journal=journal),
         work=work,
         worker_state=WorkerState(),
+        dashboard=dashboard,
+        disclosure=Disclosure(phones=phones, journal=journal),
         providers=make_providers(settings),
         entropy=entropy,
     )

@@ -37,6 +37,7 @@ from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Refused
 from identity_service.ports import DAY, Instant, SystemClock
 from identity_service.services.clients import LIVE_KEYS, NewKey, Scope
+from identity_service.services.dashboard_access import Role
 
 DEV_JSON: Final = VAR / "dev.json"
 _METRICS: Final = VAR / "metrics"
@@ -90,12 +91,13 @@ def up(demo: bool, host: str, port: int) -> None:
             migrate.upgrade(session.store.engine)
         api_key, admin_key = _keys(session)
         seed_id = _demo(session) if demo else None
+        sign_in = _sign_in_link(session)
         session.close()  # no connection may be shared across a fork
         children.start("worker", lambda: _worker(settings))
         children.stop_on_signals()
         if _wait_until_ready(children, session.services, where, began):
             ready = {"url": where.url, "api_key": api_key, "admin_key": admin_key}
-            _greet(where, api_key, admin_key, seed_id)
+            _greet(where, api_key, admin_key, seed_id, sign_in)
             write_private(DEV_JSON, json.dumps(ready, indent=1) + "\n")  # last: who waits for it finds all
             children.watch()
     except NotStarted as error:
@@ -130,6 +132,12 @@ def _keys(session: Session) -> tuple[str, str]:
     """Make fresh keys: one for an ordinary service, one with `admin`."""
     ordinary = tuple(scope.value for scope in Scope if scope is not Scope.ADMIN)
     return _fresh_key(session, "dev", ordinary), _fresh_key(session, "dev-admin", (Scope.ADMIN.value,))
+
+
+def _sign_in_link(session: Session) -> str:
+    """Make an administrator's link to the dashboard; it works once, within a day."""
+    link = session.do(lambda tx: session.services.dashboard.make_link(tx, Role.ADMIN, "dev", DAY))
+    return f"{session.settings.dashboard_sign_in}#{link.token}"
 
 
 def _fresh_key(session: Session, name: str, scopes: tuple[str, ...]) -> str:
@@ -275,7 +283,7 @@ def _is_answering(where: Address) -> bool:
         asked.close()
 
 
-def _greet(where: Address, api_key: str, admin_key: str, seed_id: str | None) -> None:
+def _greet(where: Address, api_key: str, admin_key: str, seed_id: str | None, sign_in: str) -> None:
     url = where.url
     header = f"-H 'Authorization: Bearer {api_key}'"
     if seed_id is None:
@@ -286,6 +294,7 @@ def _greet(where: Address, api_key: str, admin_key: str, seed_id: str | None) ->
     lines = (
         f"The service answers at {url}",
         "",
+        f"  dashboard  {sign_in}",
         f"  docs       {url}/docs",
         f"  inbox      {url}/dev/inbox",
         f"  api key    {api_key}",

@@ -8,6 +8,7 @@ from identity_service import __version__
 from identity_service.cli import (
     audit,
     clients,
+    dashboard,
     database,
     doctor,
     events,
@@ -51,5 +52,6 @@ for topic in (
     messages.messages,
     policy.policy,
     sms.sms,
+    dashboard.dashboard,
 ):
     identity.add_command(topic)

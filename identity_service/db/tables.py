@@ -497,6 +497,38 @@ message_events = _table(
     _partial("ix_message_events_new", "at", where="learned = 0"),
 )
 
+# -- the dashboard's doors ------------------------------------------------------------------------------
+
+dashboard_links = _table(
+    "dashboard_links",
+    _id(),
+    Column("token_hash", LargeBinary(32), nullable=False),
+    Column("role", String(10), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("made_by", String(120), nullable=False),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("used_at", nullable=True),
+    _one_of("role", "growth", "admin"),
+    UniqueConstraint("token_hash", name="uq_dashboard_links_token_hash"),
+    Index("ix_dashboard_links_expires_at", "expires_at"),
+)
+
+dashboard_sessions = _table(
+    "dashboard_sessions",
+    _id(),
+    Column("token_hash", LargeBinary(32), nullable=False),
+    Column("role", String(10), nullable=False),
+    Column("name", String(100), nullable=False),
+    _at("created_at"),
+    _at("seen_at"),
+    _at("expires_at"),
+    _at("revoked_at", nullable=True),
+    _one_of("role", "growth", "admin"),
+    UniqueConstraint("token_hash", name="uq_dashboard_sessions_token_hash"),
+    Index("ix_dashboard_sessions_expires_at", "expires_at"),
+)
+
 # -- journal: the event log and the audit trail are two readings of one append-only table --------------
 
 EVIDENCE: Final = (

@@ -11,17 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Final
 from urllib.parse import quote
 
-from babel.messages.pofile import read_po
-from werkzeug.datastructures import LanguageAccept
-
+from identity_service import wording
 from identity_service.codes import LONGEST_INPUT, CodeMalformed, CodeMistyped, InviteCode, read_code
 
-LOCALES: Final = ("en", "ru")
 _NOT_OF_A_CODE: Final = re.compile(r"[^0-9A-Z*~$=-]")
 _PUNCTUATION: Final = ".,;:!?)]}>\"'»”’…"
 """What messengers and people put behind a link and what then becomes part of it."""
@@ -72,18 +67,7 @@ def read(text: str, join_url: str) -> InviteOnPage:
     )
 
 
-def negotiate(accepted: LanguageAccept) -> str:
-    return accepted.best_match(LOCALES, default=LOCALES[0]) or LOCALES[0]
-
-
 def words(locale: str, brand: str) -> Mapping[str, str]:
     """Return the page's sentences with the brand filled in; the template escapes them."""
-    return {key: text.replace("{brand}", brand) for key, text in _catalogue(locale).items()}
-
-
-@cache
-def _catalogue(locale: str) -> Mapping[str, str]:
-    with (files("identity_service.pages") / "locales" / f"{locale}.po").open("rb") as source:
-        return {
-            str(message.id): str(message.string) for message in read_po(source, locale=locale) if message.id
-        }
+    found = wording.catalogue("identity_service.pages", locale)
+    return {key: text.replace("{brand}", brand) for key, text in found.items()}

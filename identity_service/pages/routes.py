@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from flask import Blueprint, Response, make_response, render_template, request
 
+from identity_service import wording
 from identity_service.api.operation import services_of_app
 from identity_service.errors import Actor, Unavailable
 from identity_service.pages import docs, join
@@ -51,7 +52,7 @@ def show_invite(code: str) -> Response:
     whether a code is live.
     """
     settings = services_of_app().settings
-    locale = join.negotiate(request.accept_languages)
+    locale = wording.negotiate(request.accept_languages)
     page = make_response(
         render_template(
             "pages/join.html",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from identity_service.db.store import Tx
 from identity_service.services import budgets
+from identity_service.services.dashboard_access import DashboardAccess
 from identity_service.services.delivery import Delivery
 from identity_service.services.holds import Holds
 from identity_service.services.idempotency import Idempotency
@@ -30,6 +31,7 @@ class Housekeeping:
         delivery: Delivery,
         idempotency: Idempotency,
         policies: PolicyBook,
+        dashboard: DashboardAccess,
     ) -> None:
         self.tasks: Mapping[str, Callable[[Tx], int]] = {
             "policy_takes_force": policies.sweep,
@@ -42,5 +44,6 @@ class Housekeeping:
             "wipe_messages": delivery.wipe_codes,
             "forget_answers": idempotency.purge,
             "forget_budgets": budgets.purge,
+            "forget_dashboard_doors": dashboard.forget_old,
         }
         """Each task does a bounded piece of work in one transaction and returns how much it did."""

@@ -18,6 +18,7 @@ from sqlalchemy import BigInteger, bindparam, func, insert, select, update
 from identity_service.db.store import Statement, Tx
 from identity_service.db.tables import journal
 from identity_service.ports import Ids, Instant
+from identity_service.services.paging import Page, Paging, page_of
 
 SEQUENCE_BATCH: Final = 500
 _ROW: Final = (
@@ -204,6 +205,24 @@ class Journal:
 
     def latest(self, tx: Tx, limit: int) -> list[Any]:
         return tx.all(_LATEST, limit=limit)
+
+    def page(
+        self, tx: Tx, paging: Paging, *, public: bool, type_prefix: str = "", subject_id: str = ""
+    ) -> Page[Any]:
+        """Return a page of rows, newest first, numbered or not.
+
+        Parameters:
+            public: only what other services may read; otherwise everything.
+            type_prefix: the beginning of a kind, such as ``invite.``.
+        """
+        query = select(*_ROW)
+        if public:
+            query = query.where(journal.c.public == 1)
+        if type_prefix:
+            query = query.where(journal.c.type.startswith(type_prefix, autoescape=True))
+        if subject_id:
+            query = query.where(journal.c.subject_id == subject_id)
+        return page_of(tx.select(paging.apply(query, journal.c.id, newest_first=True)), paging)
 
     def after(self, tx: Tx, seq: int, limit: int) -> list[Any]:
         return tx.all(_CHAINED, after=seq, limit=limit)

@@ -16,6 +16,7 @@ import identity_service.pages
 from identity_service.codes import LINK_SYMBOLS, new_code
 from identity_service.pages import join
 from identity_service.ports import DAY, SystemEntropy
+from identity_service.wording import LOCALES
 from tests.pages.page import Page
 from tests.support.logs import caught
 from tests.support.world import World
@@ -201,7 +202,7 @@ def test_the_page_speaks_the_readers_language(world: World, accepted: str, local
 
 def test_both_catalogues_say_the_same_things_and_the_page_says_nothing_else() -> None:
     catalogues = {}
-    for locale in join.LOCALES:
+    for locale in LOCALES:
         with (FOLDER / "locales" / f"{locale}.po").open("rb") as source:
             catalogues[locale] = {str(m.id): str(m.string) for m in read_po(source) if m.id}
     english, russian = catalogues["en"], catalogues["ru"]

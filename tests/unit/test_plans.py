@@ -18,6 +18,7 @@ from tests.unit.test_statements import DIALECTS, STATEMENTS
 # What reads everything on purpose: an operator asked for it, and nothing waits.
 WHOLE_TABLES = {
     "clients._LIST": "there are few clients",
+    "dashboard_access._LIST": "the newest few, by the primary key",
     "members._MISCOUNTED": "`identity tree check`",
     "rotation._UNINDEXED": "a key rotation",
     "rotation._DROP_INDEX": "a key rotation",
