@@ -10,7 +10,6 @@ from typing import Any, Final
 import structlog
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 import identity_service.api.resources  # noqa: F401 - declares the operations
 from identity_service import dashboard, telemetry
@@ -23,6 +22,7 @@ from identity_service.db.tables import database
 from identity_service.errors import Refused, Unavailable
 from identity_service.pages import pages
 from identity_service.ports import Clock, Entropy
+from identity_service.proxies import TrustedProxies
 
 log = structlog.get_logger("web")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -70,8 +70,7 @@ def create_app(
     app.register_blueprint(pages)
     dashboard.install(app, services)
     _frame(app, services)
-    if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0)  # type: ignore[method-assign]
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
     return app
 
 
