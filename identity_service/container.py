@@ -23,6 +23,7 @@ from identity_service.services.credentials import Credentials
 from identity_service.services.dashboard_access import DashboardAccess
 from identity_service.services.delivery import Delivery
 from identity_service.services.disclosure import Disclosure
+from identity_service.services.eligibility import Eligibility
 from identity_service.services.fates import Fates
 from identity_service.services.grants import Grants
 from identity_service.services.holds import Holds
@@ -63,6 +64,7 @@ class Container:
     holds: Holds
     invites: Invites
     quota: QuotaLedger
+    eligibility: Eligibility
     grants: Grants
     delivery: Delivery
     timeline: Timeline
@@ -130,6 +132,7 @@ def build(
     )
     credentials = Credentials(policies=policies, ids=ids, entropy=entropy, hasher=hasher)
     quota = QuotaLedger(ids=ids, journal=journal)
+    eligibility = Eligibility(policies=policies, quota=quota)
     timeline = Timeline()
     delivery = Delivery(
         policies=policies,
@@ -148,6 +151,7 @@ def build(
         seal=seal,
         phones=phones,
         quota=quota,
+        eligibility=eligibility,
         delivery=delivery,
         holds=holds,
         journal=journal,
@@ -167,9 +171,7 @@ def build(
         timeline=timeline,
         work=work,
     )
-    members = Members(
-        policies=policies, ids=ids, phones=phones, invites=invites, quota=quota, journal=journal
-    )
+    members = Members(policies=policies, ids=ids, phones=phones, journal=journal)
     registrations = Registrations(
         policies=policies,
         ids=ids,
@@ -210,6 +212,7 @@ def build(
         holds=holds,
         invites=invites,
         quota=quota,
+        eligibility=eligibility,
         grants=Grants(quota=quota),
         delivery=delivery,
         timeline=timeline,

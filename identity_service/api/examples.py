@@ -171,6 +171,20 @@ def _page(item: dict[str, Any]) -> dict[str, Any]:
     return {"data": [item], "next_cursor": None, "has_more": False}
 
 
+def _rule(rule: str, value: Any, threshold: Any, *, code: str, **members: Any) -> dict[str, Any]:
+    """Return an example of a rule; one that waiting will meet is not met yet."""
+    return {
+        "rule": rule,
+        "value": value,
+        "threshold": threshold,
+        "passed": "earliest_at" not in members,
+        "earliest_at": None,
+        "gates": "earned",
+        "code": code,
+        "detail": "What the rule asks for, in words.",
+    } | members
+
+
 def problem(code: str, **members: Any) -> dict[str, Any]:
     """Return an example of the problem document of a stable code."""
     kind = problems.KINDS[code]
@@ -212,19 +226,19 @@ _OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
     },
     s.EligibilityOut: {
         "allowed": False,
-        "available": 0,
+        "available": 1,
+        "granted": 0,
+        "earned": 1,
+        "may_give_earned": False,
+        "level": "new",
         "policy_version": "2026-11-1",
         "rules": [
-            {
-                "rule": "member_active",
-                "value": "active",
-                "threshold": "active",
-                "passed": True,
-                "earliest_at": None,
-            },
-            {"rule": "quota_available", "value": 0, "threshold": 1, "passed": False, "earliest_at": None},
+            _rule("member_active", "active", "active", gates="all", code="issuer_not_active"),
+            _rule("quota_available", 1, 1, gates="all", code="quota_exhausted"),
+            _rule("age", 12.5, 30.0, code="member_too_new", earliest_at="2026-12-22T12:01:12.500Z"),
+            _rule("log_odds", 2.06, 0.8, code="trust_too_low"),
         ],
-        "next_grant_at": None,
+        "next_grant_at": "2026-12-22T12:01:12.500Z",
     },
     ps.PolicyOut: {
         "version": "2026-11-1",

@@ -23,6 +23,28 @@ class Kind:
     meaning: str
 
 
+_EARNED: Final = (
+    "It gates invites that were earned, not granted ones. `rule`, `value`, `threshold` and `earliest_at` "
+    "stand in the document; invite-eligibility tells every rule."
+)
+_CONDITIONS: Final = (
+    ("member_too_new", "The member joined too recently", "`earliest_at` says when waiting meets it."),
+    ("trust_too_low", "The member's trust is too low", "The member's trust tells what adds up to it."),
+    ("conduct_too_low", "The member's invitees speak against it", "Log-odds of inviting cleanly."),
+    ("standing_too_low", "The member's standing is too low", "The score with the inviter left out."),
+    ("inviting_restricted", "The member is restricted", "Its standing is far too low."),
+    ("inviter_trust_too_low", "The member's inviter vouches too little", "What the inviter adds."),
+    ("phone_unverified", "The member's phone is not verified", "Verify it."),
+    ("phone_kind_unfit", "The member's phone is of another kind", "See the rule's threshold."),
+    ("member_inactive", "The member was not seen for long", "It ends when the member shows up."),
+    ("too_few_invitees", "Too few of the member's invitees joined", "See the rule's value."),
+    ("invitees_banned", "Too many of the member's invitees were banned", "The share is shrunk."),
+    ("invites_misused", "The member was found to misuse invites", "See the member's standing."),
+    ("too_many_open_invites", "Too many of the member's invites are open", "Revoke some, or wait."),
+)
+EARNED_CODES: Final = tuple(code for code, _, _ in _CONDITIONS)
+"""The refusals of those who have invites left, but earned ones, and not the conditions to give them."""
+
 KINDS: Final[dict[str, Kind]] = {
     # The request itself
     "json_malformed": Kind(
@@ -160,6 +182,7 @@ KINDS: Final[dict[str, Kind]] = {
         "The member has not enough invites left",
         "The balance is smaller than `max_uses`. See the member's quota and invite-eligibility.",
     ),
+    **{code: Kind(409, title, f"{meaning} {_EARNED}") for code, title, meaning in _CONDITIONS},
     "miss_budget_spent": Kind(
         429,
         "Too many unknown invite codes",

@@ -194,12 +194,15 @@ def tree_summary(summary: TreeSummary) -> s.TreeSummaryOut:
     )
 
 
-def eligibility(result: tuple[Decision, int]) -> s.EligibilityOut:
-    decision, available = result
+def eligibility(decision: Decision) -> s.EligibilityOut:
     return out(
         s.EligibilityOut,
         allowed=decision.allowed,
-        available=available,
+        available=decision.granted + decision.earned,
+        granted=decision.granted,
+        earned=decision.earned,
+        may_give_earned=decision.may_spend_earned,
+        level=decision.level,
         policy_version=decision.version,
         rules=[
             out(
@@ -209,10 +212,13 @@ def eligibility(result: tuple[Decision, int]) -> s.EligibilityOut:
                 threshold=rule.threshold,
                 passed=rule.passed,
                 earliest_at=rfc3339_or_none(rule.earliest_at),
+                gates=rule.gates.value,
+                code=rule.code,
+                detail=rule.detail,
             )
             for rule in decision.rules
         ],
-        next_grant_at=None,
+        next_grant_at=rfc3339_or_none(decision.next_grant_at),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from identity_service.policy.rules import span
+from identity_service.policy.values import span
 from identity_service.ports import SECOND, Instant, instant_of
 from identity_service.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 from identity_service.services.sanctions import Action
@@ -432,18 +432,29 @@ class TreeSummaryOut(Output):
 
 class RuleOut(Output):
     rule: str
-    value: str | int | float | bool
+    value: Annotated[
+        str | int | float | bool | None, Field(description="Null where it is not known yet (a new score).")
+    ]
     threshold: str | int | float | bool
     passed: bool
-    earliest_at: OutTime | None
+    earliest_at: Annotated[OutTime | None, Field(description="When waiting alone will meet the rule.")]
+    gates: Annotated[Literal["all", "earned"], Field(description="Which invites the rule stands before.")]
+    code: Annotated[str, Field(description="The code of the refusal that names this rule.")]
+    detail: str
 
 
 class EligibilityOut(Output):
     allowed: bool
     available: int
+    granted: Annotated[int, Field(description="Of these, granted: given at once unless a sanction forbids.")]
+    earned: Annotated[int, Field(description="Of these, earned: given while the rules that gate them hold.")]
+    may_give_earned: bool
+    level: str
     policy_version: str
     rules: list[RuleOut]
-    next_grant_at: OutTime | None
+    next_grant_at: Annotated[
+        OutTime | None, Field(description="When waiting alone brings the next earned invites.")
+    ]
 
 
 class QuotaOut(Output):

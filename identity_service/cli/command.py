@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from identity_service.cli.output import message
 from identity_service.cli.session import Session
 from identity_service.errors import Misconfigured, Refused, Unavailable
-from identity_service.policy.rules import span
+from identity_service.policy.values import span
 from identity_service.ports import Instant, rfc3339
 
 M = TypeVar("M", bound=BaseModel)

@@ -10,28 +10,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from identity_service.errors import Misconfigured
 from identity_service.policy.budgets import Limit, Rate
 from identity_service.policy.changes import line_of
-from identity_service.ports import DAY, HOUR, MINUTE, SECOND, Instant
+from identity_service.policy.levels import EarningRules, Ladder, Level
+from identity_service.policy.values import Section, Span, span
+from identity_service.ports import DAY, HOUR, MINUTE
 
-_UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 LONGEST_WINDOW: Final = 8 * DAY
-_SPAN: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
-
-
-def span(text: object) -> Instant:
-    """Return the microseconds of a text such as ``30m`` or ``7d``.
-
-    Raises:
-        ValueError: anything else.
-    """
-    match = _SPAN.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        raise ValueError("a time span is a whole number and a unit: s, m, h or d")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 def _limit(pair: object) -> Limit:
@@ -49,7 +37,6 @@ def _limits(rows: object) -> tuple[Limit, ...]:
     return tuple(_limit(row) for row in rows)
 
 
-Span = Annotated[Instant, BeforeValidator(span)]
 Limits = Annotated[tuple[Limit, ...], BeforeValidator(_limits)]
 OneLimit = Annotated[Limit, BeforeValidator(_limit)]
 Count = Annotated[int, Field(ge=1)]
@@ -64,13 +51,7 @@ class Fault:
     detail: str
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, ignored_types=(cached_property,)
-    )
-
-
-class InviteRules(_Section):
+class InviteRules(Section):
     link_expires_in: Span
     sms_expires_in: Span
     longest_life: Span
@@ -82,7 +63,7 @@ class InviteRules(_Section):
     bulk_items: Annotated[int, Field(ge=1, le=500)]
 
 
-class VerificationRules(_Section):
+class VerificationRules(Section):
     code_digits: Annotated[int, Field(ge=6, le=8)]
     recovery_code_digits: Annotated[int, Field(ge=6, le=8)]
     life: Annotated[Span, Field(le=10 * MINUTE)]
@@ -92,7 +73,7 @@ class VerificationRules(_Section):
     wrong_guesses_an_hour_break: Count
 
 
-class SendRules(_Section):
+class SendRules(Section):
     limits: Limits
     trickle: OneLimit
     trickles: OneLimit
@@ -100,24 +81,24 @@ class SendRules(_Section):
     longest_cooldown: Span
 
 
-class GuessRules(_Section):
+class GuessRules(Section):
     limits: Limits
     trickle: OneLimit
     trickles: OneLimit
 
 
-class MissRules(_Section):
+class MissRules(Section):
     limits: Limits
 
 
-class RecoveryRules(_Section):
+class RecoveryRules(Section):
     dormant_after: Span
     hold: Span
     codes: Annotated[int, Field(ge=1, le=16)]
     expires_after: Span
 
 
-class MemberRules(_Section):
+class MemberRules(Section):
     first_level: Annotated[str, Field(min_length=1, max_length=30)]
 
 
@@ -127,7 +108,7 @@ _Chance = Annotated[float, Field(ge=1e-6, le=1 - 1e-6, allow_inf_nan=False)]
 _Prior = Annotated[float, Field(ge=-30, le=30, allow_inf_nan=False)]
 
 
-class TrustEvidence(_Section):
+class TrustEvidence(Section):
     """What a piece of evidence weighs, in log-odds; `graph.trust.EvidencePolicy` says what each does."""
 
     report: _Blemish
@@ -147,7 +128,7 @@ class TrustEvidence(_Section):
     old_edge_weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class TrustModel(_Section):
+class TrustModel(Section):
     """The chances and priors of the model; `graph.trust.TrustParameters` says what each means."""
 
     a: _Chance
@@ -167,7 +148,7 @@ class TrustModel(_Section):
         return self
 
 
-class TrustRules(_Section):
+class TrustRules(Section):
     epoch: Span
     matured_after: Span
     aged_after: Span
@@ -180,7 +161,7 @@ class TrustRules(_Section):
     model: TrustModel
 
 
-class Policy(_Section):
+class Policy(Section):
     """Every rule in force, with the version that is told beside each decision."""
 
     version: Annotated[str, Field(min_length=1, max_length=60)]
@@ -192,6 +173,23 @@ class Policy(_Section):
     recovery: RecoveryRules
     members: MemberRules
     trust: TrustRules
+    earning: EarningRules
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=20)]
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> Policy:
+        names = [level.name for level in self.levels]
+        if len(set(names)) < len(names):
+            raise ValueError("two levels have one name")
+        if names[0] != self.members.first_level:
+            raise ValueError(f"members.first_level must be {names[0]!r}, the first of the levels")
+        if self.levels[0].enter.model_fields_set or self.levels[0].allowance:
+            raise ValueError("the first level is everybody's: it asks for nothing and earns nothing")
+        return self
+
+    @cached_property
+    def ladder(self) -> Ladder:
+        return Ladder(levels=self.levels, rules=self.earning)
 
     @cached_property
     def guess_rate(self) -> Rate:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, insert, or_, select, update
 
 from identity_service.codes import (
     LINK_SYMBOLS,
@@ -22,13 +22,14 @@ from identity_service.codes import (
 )
 from identity_service.crypto import Hasher, Seal
 from identity_service.db.store import Statement, Tx, binds, insert_if_new
-from identity_service.db.tables import campaigns, invites, members, messages, phones, sanctions
+from identity_service.db.tables import campaigns, invites, members, messages, phones
 from identity_service.errors import FieldError, Refused, invalid, not_found
 from identity_service.policy.budgets import Lane
-from identity_service.policy.inviting import Decision, InviterFacts, may_invite, may_still_vouch
-from identity_service.ports import Entropy, Ids, Instant
+from identity_service.policy.inviting import may_still_vouch
+from identity_service.ports import Entropy, Ids, Instant, rfc3339_or_none
 from identity_service.services import budgets
 from identity_service.services.delivery import Delivery, Outgoing
+from identity_service.services.eligibility import Eligibility
 from identity_service.services.holds import Holds
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of
@@ -63,22 +64,7 @@ _COLUMNS = (
     "message_id",
 )
 _ADD = Statement(insert(invites).values(binds(_COLUMNS)))
-_ISSUER = Statement(
-    select(members.c.id, members.c.state, members.c.invites_frozen, members.c.quota_available).where(
-        members.c.id == bindparam("id")
-    )
-)
-_BARS = Statement(  # when the sanctions that keep a member from inviting have all ended by themselves
-    select(
-        func.max(sanctions.c.expires_at).label("last_end"),
-        func.sum(case((sanctions.c.expires_at.is_(None), 1), else_=0)).label("endless"),
-    ).where(
-        sanctions.c.member_id == bindparam("member"),
-        or_(sanctions.c.action == "suspend", sanctions.c.action == "freeze_invites"),
-        sanctions.c.lifted_at.is_(None),
-        or_(sanctions.c.expires_at.is_(None), sanctions.c.expires_at > _now),
-    )
-)
+_ISSUER = Statement(select(members.c.state).where(members.c.id == bindparam("id")))
 _CAMPAIGN = Statement(select(campaigns.c.id).where(campaigns.c.name == bindparam("name")))
 _ADD_CAMPAIGN = insert_if_new(campaigns, ("id", "name", "created_at"))
 _by_code = (
@@ -247,6 +233,7 @@ class Invites:
         seal: Seal,
         phones: Phones,
         quota: QuotaLedger,
+        eligibility: Eligibility,
         delivery: Delivery,
         holds: Holds,
         journal: Journal,
@@ -254,7 +241,8 @@ class Invites:
     ) -> None:
         self._policies, self._ids, self._entropy = policies, ids, entropy
         self._hasher, self._seal, self._phones = hasher, seal, phones
-        self._quota, self._delivery, self._holds, self._journal = quota, delivery, holds, journal
+        self._quota, self._eligibility = quota, eligibility
+        self._delivery, self._holds, self._journal = delivery, holds, journal
         self._public_url = public_url.rstrip("/")
 
     # -- issuing ------------------------------------------------------------------------------------
@@ -357,35 +345,32 @@ class Invites:
             draws = self._quota.take(tx, issuer_id, uses)
             if draws is not None:
                 return draws
-            row = tx.one(_ISSUER, id=issuer_id)
-            if row is None or row.state == "erased":
-                raise invalid("/issuer_id", "member_unknown", "There is no such member.")
-            available = self._quota.balance(tx, issuer_id).available
-            failed = self.decide(tx, row, uses, available=available).first_failed
-            if failed is not None:
-                raise Refused(failed.code, failed.detail, retry_at=failed.earliest_at, available=available)
+            reason = self._why_refused(tx, issuer_id, uses)
+            if reason is not None:
+                raise reason
             # What stood in the way went away between the two statements: ask once more.
         raise Refused("quota_exhausted", "The member's quota is changing; try again.", retry_at=tx.now)
 
-    def decide(self, tx: Tx, row: Any, uses: int = 1, *, available: int | None = None) -> Decision:
-        """Evaluate every rule for a member whose row (`id`, `state`, `invites_frozen`) was read.
-
-        Parameters:
-            available: the balance without grants whose time is over, where the caller has it; the row
-                counts those until they are swept.
-        """
-        barred = row.state == "suspended" or bool(row.invites_frozen)
-        facts = InviterFacts(
-            state=row.state,
-            invites_frozen=bool(row.invites_frozen),
-            available=row.quota_available if available is None else available,
-            barred_until=self._barred_until(tx, row.id) if barred else None,
+    def _why_refused(self, tx: Tx, issuer_id: str, uses: int) -> Refused | None:
+        """Return the refusal of the rule that stands in the way, with all that there is to say of it."""
+        row = tx.one(_ISSUER, id=issuer_id)
+        if row is None or row.state == "erased":
+            raise invalid("/issuer_id", "member_unknown", "There is no such member.")
+        decision = self._eligibility.decide(tx, issuer_id, uses)
+        rule = decision.reason
+        if rule is None:
+            return None
+        return Refused(
+            rule.code,
+            rule.detail,
+            retry_at=rule.earliest_at,
+            available=decision.granted + decision.earned,
+            rule=rule.rule,
+            value=rule.value,
+            threshold=rule.threshold,
+            earliest_at=rfc3339_or_none(rule.earliest_at),
+            policy_version=decision.version,
         )
-        return may_invite(facts, uses=uses, version=self._policies.of(tx).version)
-
-    def _barred_until(self, tx: Tx, member_id: str) -> Instant | None:
-        row = tx.one(_BARS, member=member_id, now_=tx.now)
-        return None if row.endless else row.last_end
 
     def _campaign(self, tx: Tx, name: str) -> str:
         """Return a campaign's id; its first use makes it."""

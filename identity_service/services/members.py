@@ -16,14 +16,11 @@ from sqlalchemy import Select, bindparam, case, func, literal, select, update
 from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import campaigns, invites, members, phones
 from identity_service.errors import Refused, invalid, not_found
-from identity_service.policy.inviting import Decision
 from identity_service.ports import Ids, Instant
-from identity_service.services.invites import Invites
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.policy_book import PolicyBook
-from identity_service.services.quota import QuotaLedger
 from sms.numbers import Number
 
 _NEW = (
@@ -170,12 +167,10 @@ class Members:
         policies: PolicyBook,
         ids: Ids,
         phones: Phones,
-        invites: Invites,
-        quota: QuotaLedger,
         journal: Journal,
     ) -> None:
         self._policies, self._ids, self._phones = policies, ids, phones
-        self._invites, self._quota, self._journal = invites, quota, journal
+        self._journal = journal
 
     # -- making -----------------------------------------------------------------------------------------
 
@@ -377,16 +372,6 @@ class Members:
     def miscounted_invites(self, tx: Tx, limit: int = 100) -> list[Any]:
         """Return invites (id, uses, joined) whose uses are not as many as the members who joined by them."""
         return tx.all(_MISCOUNTED, limit=limit)
-
-    # -- the right to invite ------------------------------------------------------------------------------
-
-    def eligibility(self, tx: Tx, member_id: str) -> tuple[Decision, int]:
-        """Evaluate every rule of the right to invite, by the code that enforces it; and what is left."""
-        row = tx.one(_GET, id=member_id)
-        if row is None:
-            raise not_found("member")
-        available = self._quota.balance(tx, member_id).available
-        return self._invites.decide(tx, row, available=available), available
 
 
 def _fresh_view(member_id: str, new: NewMember, now: Instant) -> MemberView:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from identity_service.errors import Misconfigured
 from identity_service.policy.budgets import Limit, cooldown_after
-from identity_service.policy.inviting import InviterFacts, may_invite, may_still_vouch
-from identity_service.policy.rules import default_text, load_policy, parse_policy, span
+from identity_service.policy.inviting import may_still_vouch
+from identity_service.policy.rules import default_text, load_policy, parse_policy
+from identity_service.policy.values import span
 from identity_service.ports import DAY, HOUR, MINUTE, SECOND
 
 
@@ -93,35 +94,6 @@ def test_a_cool_down_doubles_and_never_passes_its_cap(step: int, first: int, lon
     assert cooldown_after(step + 1, first=first, longest=longest) == min(
         longest, max(wait, min(wait * 2, longest))
     )
-
-
-@given(
-    state=st.sampled_from(["active", "suspended", "banned", "erased"]),
-    frozen=st.booleans(),
-    available=st.integers(0, 5),
-    uses=st.integers(1, 5),
-)
-def test_the_right_to_invite_is_the_conjunction_of_all_its_rules(
-    state: str, frozen: bool, available: int, uses: int
-) -> None:
-    facts = InviterFacts(state=state, invites_frozen=frozen, available=available)
-    decision = may_invite(facts, uses=uses, version="7")
-    assert decision.allowed == (state == "active" and not frozen and available >= uses)
-    assert decision.version == "7"
-    assert {rule.rule for rule in decision.rules} == {
-        "member_active",
-        "invites_not_frozen",
-        "quota_available",
-    }
-    assert (decision.first_failed is None) == decision.allowed
-
-
-def test_a_member_who_waits_for_a_sanctions_end_is_told_when() -> None:
-    facts = InviterFacts(state="suspended", invites_frozen=True, available=1, barred_until=9 * DAY)
-    by_name = {rule.rule: rule for rule in may_invite(facts, uses=1, version="1").rules}
-    assert by_name["member_active"].earliest_at == 9 * DAY
-    assert by_name["invites_not_frozen"].earliest_at == 9 * DAY
-    assert by_name["quota_available"].earliest_at is None
 
 
 @pytest.mark.parametrize(

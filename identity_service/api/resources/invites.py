@@ -11,6 +11,7 @@ from identity_service.api import problems, render
 from identity_service.api import schemas as s
 from identity_service.api.operation import Call, Work, field_errors, operation
 from identity_service.api.paging import paging_of
+from identity_service.api.problems import EARNED_CODES
 from identity_service.db.store import Tx
 from identity_service.errors import Refused, invalid
 from identity_service.services.clients import Scope
@@ -22,6 +23,7 @@ _ISSUING = (
     "issuer_not_active",
     "invites_frozen",
     "quota_exhausted",
+    *EARNED_CODES,
     "send_cooldown",
     "send_budget_spent",
     "member_send_budget_spent",

@@ -142,10 +142,12 @@ def look_up_member(call: Call) -> Work:
     answers={200: s.EligibilityOut},
 )
 def get_invite_eligibility(call: Call) -> Work:
-    """Every rule with its value, threshold and when waiting will meet it: the code that enforces them."""
-    return Work(
-        lambda tx: call.services.members.eligibility(tx, call.values["member_id"]), render.eligibility
-    )
+    """Every rule with its value, threshold and when waiting will meet it: the code that enforces them.
+
+    A rule that gates `all` stands before every invite; one that gates `earned` only before those that were
+    earned: what an operator granted can be given at once. Ages and times are in days, scores in log-odds.
+    """
+    return Work(lambda tx: call.services.eligibility.decide(tx, call.values["member_id"]), render.eligibility)
 
 
 @operation(
