@@ -115,12 +115,12 @@ def member_tab(viewer: Viewer, ref: str, tab: str) -> Response:
 def _summary(viewer: Viewer, tx: Tx, member: MemberView) -> dict[str, Any]:
     services = viewer.services
     above = services.members.ancestors(tx, member.id, Paging(limit=_PATH_SHOWN))
-    decision, available = services.members.eligibility(tx, member.id)
+    decision = services.eligibility.decide(tx, member.id)
     return {
         "path": list(reversed(above.data)),
         "path_cut": above.has_more,
         "decision": decision,
-        "available": available,
+        "available": decision.granted + decision.earned,
     }
 
 
