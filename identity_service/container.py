@@ -29,6 +29,7 @@ from identity_service.services.grants import Grants
 from identity_service.services.holds import Holds
 from identity_service.services.housekeeping import Housekeeping
 from identity_service.services.idempotency import Idempotency
+from identity_service.services.imports import Imports
 from identity_service.services.invites import Invites
 from identity_service.services.journal import Journal
 from identity_service.services.members import Members
@@ -74,6 +75,7 @@ class Container:
     recoveries: Recoveries
     members: Members
     sanctions: Sanctions
+    imports: Imports
     signals: Signals
     assertions: Assertions
     credentials: Credentials
@@ -222,6 +224,15 @@ def build(
         recoveries=recoveries,
         members=members,
         sanctions=sanctions,
+        imports=Imports(
+            policies=policies,
+            ids=ids,
+            phones=phones,
+            invites=invites,
+            members=members,
+            sanctions=sanctions,
+            journal=journal,
+        ),
         signals=Signals(ids=ids, journal=journal),
         assertions=assertions,
         credentials=credentials,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from pathlib import Path
+from typing import IO, Any, Protocol
 
 import rich_click as click
 from pydantic import BaseModel
@@ -96,3 +97,23 @@ def progress(what: str, total: int | None) -> Iterator[Bar]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(what, total=total)
         yield lambda done: shown.advance(task, done)
+
+
+def write_whole(path: Path, fill: Callable[[IO[str]], int], *, private: bool = False) -> int:
+    """Write a file that is there only when it is whole; return what `fill` returns.
+
+    Parameters:
+        private: only its owner may read it.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as out:
+            if private:
+                draft.chmod(0o600)
+            count = fill(out)
+        draft.replace(path)
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return count

@@ -12,6 +12,7 @@ from identity_service.cli import (
     database,
     doctor,
     events,
+    importing,
     invites,
     keys,
     members,
@@ -36,7 +37,7 @@ def identity() -> None:
     """
 
 
-for command in (serve.serve, serve.worker, doctor.doctor, serve.openapi, serve.demo):
+for command in (serve.serve, serve.worker, doctor.doctor, serve.openapi, serve.demo, importing.import_):
     identity.add_command(command)
 invites.invites.add_command(trace.trace)
 for topic in (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
@@ -16,7 +15,7 @@ from rich.tree import Tree
 from identity_service.api import render
 from identity_service.cli.command import REFUSED, Topic
 from identity_service.cli.forest import Finding, Network, findings, load_network
-from identity_service.cli.output import message, plain, print_json, print_table, printable
+from identity_service.cli.output import message, plain, print_json, print_table, printable, write_whole
 from identity_service.cli.session import Session, pass_session
 from identity_service.db.store import Tx
 from identity_service.errors import Refused, not_found
@@ -105,7 +104,7 @@ def export(session: Session, root: str | None, file_format: str, output: Path) -
     def fill(out: IO[str]) -> int:
         return write(network.forest, out, ExportFormat(file_format), root=root, columns=network.columns())
 
-    count = fill(sys.stdout) if str(output) == "-" else _write_whole(output, fill)
+    count = fill(sys.stdout) if str(output) == "-" else write_whole(output, fill)
     message(f"{count} nodes written.")
 
 
@@ -166,17 +165,3 @@ def _label(view: MemberView) -> Text:
     text.append(f" {view.state}", style=_COLOURS[view.state])
     rest = (view.country, view.level, f"quota {view.available}", f"joined {rfc3339(view.joined_at)[:10]}")
     return text.append("".join(f" · {part}" for part in rest if part))
-
-
-def _write_whole(path: Path, fill: Callable[[IO[str]], int]) -> int:
-    """Write a file that is there only when it is whole."""
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as out:
-            count = fill(out)
-        draft.replace(path)
-    except OSError as error:
-        raise click.UsageError(f"{path}: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
-    return count

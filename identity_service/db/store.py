@@ -14,12 +14,23 @@ import re
 import sqlite3
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import psycopg
-from sqlalchemy import BindParameter, Engine, Table, bindparam, event
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ColumnElement,
+    Engine,
+    Table,
+    bindparam,
+    column,
+    event,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Connection, Dialect
@@ -28,7 +39,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.elements import ClauseElement
 
-from identity_service.errors import Actor, Refused, Unavailable
+from identity_service.errors import SYSTEM, Actor, Refused, Unavailable
 from identity_service.ports import Clock, Instant
 
 T = TypeVar("T")
@@ -109,6 +120,31 @@ def insert_if_new(table: Table, names: Iterable[str]) -> Statement:
     return per_dialect(lambda insert: insert(table).values(binds(names)).on_conflict_do_nothing())
 
 
+def insert_many(table: Table, names: Sequence[str]) -> Statement:
+    """Insert many rows, those left out that a unique rule forbids; run it by `Tx.load`.
+
+    SQLite runs its one prepared insert for each row.  PostgreSQL is given an array a column: a whole batch
+    in one round trip.
+    """
+    kinds = {name: table.c[name].type for name in names}
+    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in kinds.items()]
+    given = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in kinds.items()))
+    rows = select(given.render_derived())
+    many = postgresql.insert(table).from_select(list(names), rows).on_conflict_do_nothing()
+    return Statement(sqlite.insert(table).values(binds(names)).on_conflict_do_nothing(), postgresql=many)
+
+
+_SLOTS: Final = 250
+
+
+def among(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Ask for rows whose column is one of many values; run it by `Tx.among`.
+
+    A fixed number of slots, so that the statement is prepared once and not put together for each call.
+    """
+    return column.in_([bindparam(f"slot_{n}") for n in range(_SLOTS)])
+
+
 class Tx:
     """An open transaction: what a use case works with.
 
@@ -154,6 +190,17 @@ class Tx:
             compiled = statement.on(self._dialect)
             self.cursor.executemany(compiled.sql, rows)
 
+    def load(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Insert rows by a statement of `insert_many`; return how many were new."""
+        if not rows:
+            return 0
+        compiled = statement.on(self._dialect)
+        if self.dialect == "sqlite":
+            self.cursor.executemany(compiled.sql, rows)
+        else:
+            self.cursor.execute(compiled.sql, {name: [row[name] for row in rows] for name in rows[0]})
+        return int(self.cursor.rowcount)
+
     def one(self, statement: Statement, **values: Any) -> Any:
         """Return the first row, by column name, or None."""
         compiled = self._execute(statement, values)
@@ -165,6 +212,14 @@ class Tx:
         compiled = self._execute(statement, values)
         assert compiled.row is not None
         return [compiled.row(row) for row in self.cursor.fetchall()]
+
+    def among(self, statement: Statement, values: Sequence[Any]) -> Iterator[Any]:
+        """Yield the rows for any number of values; the statement's condition is made by `among`."""
+        for start in range(0, len(values), _SLOTS):
+            some = values[start : start + _SLOTS]
+            slots = {f"slot_{n}": value for n, value in enumerate(some)}
+            slots |= {f"slot_{n}": some[-1] for n in range(len(some), _SLOTS)}
+            yield from self.all(statement, **slots)
 
     def select(self, clause: ClauseElement) -> list[Any]:
         """Run a query that was put together for this call (a filtered list); rows by column name."""
@@ -267,6 +322,16 @@ class Store:
     def query(self, actor: Actor, read: Callable[[Tx], T]) -> T:
         with self.read(actor) as tx:
             return read(tx)
+
+    def refresh_statistics(self) -> None:
+        """Let the planner look at the tables again: after a bulk change its old idea of their sizes is wrong.
+
+        On SQLite a sample is read, so that this takes a moment on tables of any size.
+        """
+        with self.write(SYSTEM) as tx:
+            if self.is_sqlite:
+                tx.cursor.execute("PRAGMA analysis_limit=1000")
+            tx.cursor.execute("ANALYZE")
 
     @contextmanager
     def _checkout(self) -> Iterator[PoolProxiedConnection]:

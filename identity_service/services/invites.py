@@ -263,7 +263,7 @@ class Invites:
         draws: list[Draw] = []
         if wanted.issuer_id is not None:
             draws = self._take_quota(tx, wanted.issuer_id, wanted.max_uses)
-        campaign_id = None if wanted.campaign is None else self._campaign(tx, wanted.campaign)
+        campaign_id = None if wanted.campaign is None else self.campaign_id(tx, wanted.campaign)
         phone, message_id = None, None
         if wanted.number is not None:
             phone = self._phones.of(tx, wanted.number)
@@ -372,7 +372,7 @@ class Invites:
             policy_version=decision.version,
         )
 
-    def _campaign(self, tx: Tx, name: str) -> str:
+    def campaign_id(self, tx: Tx, name: str) -> str:
         """Return a campaign's id; its first use makes it."""
         row = tx.one(_CAMPAIGN, name=name)
         if row is None:

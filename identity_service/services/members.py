@@ -7,13 +7,13 @@ here answer about one member, a page of them, or a walk along the tree.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, bindparam, case, func, literal, select, update
 
-from identity_service.db.store import Statement, Tx, insert_if_new
+from identity_service.db.store import Statement, Tx, among, insert_if_new, insert_many
 from identity_service.db.tables import campaigns, invites, members, phones
 from identity_service.errors import Refused, invalid, not_found
 from identity_service.ports import Ids, Instant
@@ -41,6 +41,7 @@ _NEW = (
 )
 # Both unique rules (one member a phone, one an external id) are asked by the insert itself.
 _ADD = insert_if_new(members, _NEW)
+_ADD_MANY = insert_many(members, _NEW)
 _HOLDS_PHONE = Statement(select(members.c.id).where(members.c.phone_id == bindparam("phone")))
 _VIEW = (
     select(
@@ -98,6 +99,8 @@ _MISCOUNTED = Statement(
     .order_by(invites.c.id)
     .limit(bindparam("limit"))
 )
+_HELD = Statement(select(members.c.phone_id).where(among(members.c.phone_id)))
+_ANYBODY = Statement(select(members.c.id).limit(1))
 _SEEN = Statement(
     update(members).where(members.c.id == bindparam("id_")).values(last_seen_at=bindparam("seen"))
 )
@@ -116,6 +119,10 @@ class NewMember:
     campaign: str | None = None
     external_id: str | None = None
     locale: str | None = None
+    # Of a member who was one before: brought in with its past.
+    state: str = "active"
+    joined_at: Instant | None = None
+    last_seen_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,24 +188,7 @@ class Members:
             Refused: `phone_taken`, `external_id_taken`.
         """
         member_id = self._ids.new("mem")
-        made = tx.run(
-            _ADD,
-            id=member_id,
-            external_id=new.external_id,
-            state="active",
-            inviter_id=new.inviter_id,
-            invite_id=new.invite_id,
-            campaign_id=new.campaign_id,
-            generation=new.generation,
-            phone_id=new.phone and new.phone.id,
-            phone_verified_at=tx.now if new.phone else None,
-            joined_at=tx.now,
-            last_seen_at=tx.now,
-            country=new.phone and new.phone.country,
-            locale=new.locale,
-            level=new.level,
-        )
-        if not made:
+        if not tx.run(_ADD, **_row(member_id, new, tx.now)):
             if new.phone is not None and self.holder_of(tx, new.phone.id) is not None:
                 raise Refused("phone_taken", "This phone is a member's already.")
             raise Refused("external_id_taken", "This external_id is a member's already.")
@@ -216,6 +206,20 @@ class Members:
         )
         return _fresh_view(member_id, new, tx.now)
 
+    def add_many(self, tx: Tx, new: Mapping[str, NewMember]) -> bool:
+        """Make members by their new ids, inviters before invitees, and tell nobody yet.
+
+        Returns:
+            False where a unique constraint let one not in; the transaction must then be given up.
+        """
+        return tx.load(_ADD_MANY, [_row(member_id, one, tx.now) for member_id, one in new.items()]) == len(
+            new
+        )
+
+    def held_among(self, tx: Tx, phone_ids: Sequence[str]) -> set[str]:
+        """Return those of the phones that are members'."""
+        return {row.phone_id for row in tx.among(_HELD, phone_ids)}
+
     def create_seed(self, tx: Tx, number: Number, external_id: str | None) -> MemberView:
         """Make a root member on an operator's word: verified, generation 0, no allowance of its own.
 
@@ -226,6 +230,10 @@ class Members:
         first = self._policies.of(tx).members.first_level
         seed = NewMember(phone=phone, level=first, external_id=external_id)
         return self.add(tx, seed)
+
+    def is_empty(self, tx: Tx) -> bool:
+        """Whether there is no member at all."""
+        return tx.one(_ANYBODY) is None
 
     def holder_of(self, tx: Tx, phone_id: str) -> str | None:
         """Return the member who holds a phone, or None."""
@@ -372,6 +380,25 @@ class Members:
     def miscounted_invites(self, tx: Tx, limit: int = 100) -> list[Any]:
         """Return invites (id, uses, joined) whose uses are not as many as the members who joined by them."""
         return tx.all(_MISCOUNTED, limit=limit)
+
+
+def _row(member_id: str, new: NewMember, now: Instant) -> dict[str, Any]:
+    return {
+        "id": member_id,
+        "external_id": new.external_id,
+        "state": new.state,
+        "inviter_id": new.inviter_id,
+        "invite_id": new.invite_id,
+        "campaign_id": new.campaign_id,
+        "generation": new.generation,
+        "phone_id": new.phone and new.phone.id,
+        "phone_verified_at": now if new.phone else None,
+        "joined_at": now if new.joined_at is None else new.joined_at,
+        "last_seen_at": now if new.last_seen_at is None else new.last_seen_at,
+        "country": new.phone and new.phone.country,
+        "locale": new.locale,
+        "level": new.level,
+    }
 
 
 def _fresh_view(member_id: str, new: NewMember, now: Instant) -> MemberView:

@@ -7,12 +7,14 @@ then holds as long as any two writers share one key, which a rotation guarantees
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import bindparam, delete, insert, or_, select
 
 from identity_service.crypto import Hasher, Seal
-from identity_service.db.store import Statement, Tx, binds, insert_if_new
+from identity_service.db.store import Statement, Tx, among, binds, insert_if_new, insert_many
 from identity_service.db.tables import phone_index, phones
 from identity_service.errors import FieldError, Refused
 from identity_service.ports import Ids
@@ -24,13 +26,22 @@ _FIND = Statement(
     .where(or_(phone_index.c.lookup == bindparam("now_hash"), phone_index.c.lookup == bindparam("old_hash")))
     .limit(1)
 )
-_ADD = Statement(insert(phones).values(binds(("id", "sealed", "country", "kind", "masked", "first_seen_at"))))
-_INDEX = insert_if_new(phone_index, ("lookup", "phone_id", "key_id"))
+_NEW: Final = ("id", "sealed", "country", "kind", "masked", "first_seen_at")
+_INDEXED: Final = ("lookup", "phone_id", "key_id")
+_ADD = Statement(insert(phones).values(binds(_NEW)))
+_ADD_MANY = insert_many(phones, _NEW)
+_INDEX = insert_if_new(phone_index, _INDEXED)
+_INDEX_MANY = insert_many(phone_index, _INDEXED)
 _FORGET = Statement(delete(phones).where(phones.c.id == bindparam("id")))
 _GET = Statement(
     select(phones.c.id, phones.c.country, phones.c.kind, phones.c.masked).where(
         phones.c.id == bindparam("id")
     )
+)
+_FIND_MANY = Statement(
+    select(phone_index.c.lookup, phones.c.id, phones.c.country, phones.c.kind, phones.c.masked)
+    .join(phones, phones.c.id == phone_index.c.phone_id)
+    .where(among(phone_index.c.lookup))
 )
 _SEALED = Statement(select(phones.c.sealed, phones.c.country).where(phones.c.id == bindparam("id")))
 
@@ -64,10 +75,10 @@ def read_number(raw: str, pointer: str, policy: NumberPolicy) -> Number:
 class Phones:
     def __init__(self, *, hasher: Hasher, seal: Seal, ids: Ids, number_policy: NumberPolicy) -> None:
         self._hasher, self._seal, self._ids = hasher, seal, ids
-        self._policy = number_policy
+        self.number_policy = number_policy
 
     def read(self, raw: str, pointer: str) -> Number:
-        return read_number(raw, pointer, self._policy)
+        return read_number(raw, pointer, self.number_policy)
 
     def find(self, tx: Tx, number: Number) -> Phone | None:
         now_hash, old_hash = self._hasher.live("phone", number.e164)
@@ -85,18 +96,8 @@ class Phones:
         phone = self.find(tx, number)
         if phone is not None:
             return phone
-        phone = Phone(
-            id=self._ids.new("phn"), country=number.country, kind=number.kind.value, masked=mask(number.e164)
-        )
-        tx.run(
-            _ADD,
-            id=phone.id,
-            sealed=self._seal.close(number.e164.encode(), phone.id),
-            country=phone.country,
-            kind=phone.kind,
-            masked=phone.masked,
-            first_seen_at=tx.now,
-        )
+        phone = _phone(self._ids.new("phn"), number)
+        tx.run(_ADD, **self._row(tx, phone, number))
         made = [
             tx.run(_INDEX, lookup=lookup, phone_id=phone.id, key_id=key_id)
             for key_id, lookup in self._hasher.rows("phone", number.e164)
@@ -108,6 +109,51 @@ class Phones:
             tx.run(_FORGET, id=phone.id)  # the other's row is the one: a number stands once
         return phone if first is None else first
 
+    def find_many(self, tx: Tx, numbers: Sequence[Number]) -> dict[E164, Phone]:
+        """Return the rows of those numbers that are known."""
+        hashes = {number.e164: self._hasher.rows("phone", number.e164) for number in numbers}
+        return self._found(tx, hashes)
+
+    def of_many(self, tx: Tx, numbers: Sequence[Number]) -> dict[E164, Phone]:
+        """Return the rows of different numbers, made now where they are new.
+
+        Raises:
+            Refused: `phones_raced`: another transaction met one of them at the same time; begin again.
+        """
+        hashes = {number.e164: self._hasher.rows("phone", number.e164) for number in numbers}
+        known = self._found(tx, hashes)
+        new = [number for number in numbers if number.e164 not in known]
+        made: list[dict[str, object]] = []
+        index: list[dict[str, object]] = []
+        for number, phone_id in zip(new, self._ids.many("phn", len(new)), strict=True):
+            phone = known[number.e164] = _phone(phone_id, number)
+            made.append(self._row(tx, phone, number))
+            for key_id, lookup in hashes[number.e164]:
+                index.append({"lookup": lookup, "phone_id": phone_id, "key_id": key_id})
+        tx.load(_ADD_MANY, made)
+        if tx.load(_INDEX_MANY, index) != len(index):
+            raise Refused("phones_raced", "Another transaction met one of these numbers at the same time.")
+        return known
+
+    def _found(self, tx: Tx, hashes: Mapping[E164, list[tuple[str, bytes]]]) -> dict[E164, Phone]:
+        by_hash = {lookup: e164 for e164, rows in hashes.items() for _, lookup in rows}
+        return {
+            by_hash[bytes(row.lookup)]: Phone(
+                id=row.id, country=row.country, kind=row.kind, masked=row.masked
+            )
+            for row in tx.among(_FIND_MANY, list(by_hash))
+        }
+
+    def _row(self, tx: Tx, phone: Phone, number: Number) -> dict[str, object]:
+        return {
+            "id": phone.id,
+            "sealed": self._seal.close(number.e164.encode(), phone.id),
+            "country": phone.country,
+            "kind": phone.kind,
+            "masked": phone.masked,
+            "first_seen_at": tx.now,
+        }
+
     def get(self, tx: Tx, phone_id: str) -> Phone:
         row = tx.one(_GET, id=phone_id)
         return Phone(id=row.id, country=row.country, kind=row.kind, masked=row.masked)
@@ -116,3 +162,7 @@ class Phones:
         """Open a number and its country, to send to it.  Every other full reading is an audited act."""
         row = tx.one(_SEALED, id=phone_id)
         return E164(self._seal.open(row.sealed, phone_id).decode()), row.country
+
+
+def _phone(phone_id: str, number: Number) -> Phone:
+    return Phone(id=phone_id, country=number.country, kind=number.kind.value, masked=mask(number.e164))
