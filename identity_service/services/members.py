@@ -100,7 +100,7 @@ _MISCOUNTED = Statement(
     .limit(bindparam("limit"))
 )
 _HELD = Statement(select(members.c.phone_id).where(among(members.c.phone_id)))
-_ANYBODY = Statement(select(members.c.id).limit(1))
+_ANYBODY = Statement(select(members.c.id).where(members.c.id > "").limit(1))
 _SEEN = Statement(
     update(members).where(members.c.id == bindparam("id_")).values(last_seen_at=bindparam("seen"))
 )
