@@ -9,6 +9,7 @@ import getpass
 import ipaddress
 import logging
 import os
+import re
 import sys
 from enum import StrEnum
 from functools import cached_property
@@ -22,13 +23,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from identity_service.errors import Misconfigured
-from sms.route import parse_route
+from sms.numbers import NumberKind, NumberPolicy
+from sms.providers.signed_webhook import SignedWebhookProvider
+from sms.route import Routes, parse_route, parse_routes
 from sms.texts import check_parts
 
 VAR: Final = Path("var")
 MIN_TOKEN: Final = 32
 """Characters: what Twilio gives."""
-KNOWN_PROVIDERS: Final = frozenset({"inbox", "null", "twilio"})
+MIN_SIGNATURE: Final = 16
+"""Characters: below this a signature could be guessed."""
+KNOWN_PROVIDERS: Final = frozenset({"inbox", "null", "twilio", "vonage", "webhook"})
 
 
 class Environment(StrEnum):
@@ -52,6 +57,13 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(default="http://127.0.0.1:8000", description="Where the outside reaches us")
     sms_route: str = Field(default="inbox", description="Providers in the order in which they are tried")
+    sms_routes: str = Field(
+        default="", description="Routes of countries and prefixes, e.g. RU=webhook,twilio; +4479=vonage"
+    )
+    phone_kinds: Annotated[tuple[NumberKind, ...], NoDecode] = (
+        NumberKind.MOBILE,
+        NumberKind.FIXED_OR_MOBILE,
+    )
     join_url: str = Field(default="", description="Where /i/{code} leads; {code} is filled in")
     brand: str = Field(default="Identity", description="The network's name in messages and pages")
     pow: Literal["off", "public"] = "off"
@@ -70,7 +82,22 @@ class Settings(BaseSettings):
     twilio_from: str = Field(default="", validation_alias="TWILIO_FROM")
     twilio_api_base_url: str = Field(default="", validation_alias="TWILIO_API_BASE_URL")
 
-    @field_validator("trusted_proxies", mode="before")
+    twilio_feedback: bool = Field(default=False, validation_alias="TWILIO_FEEDBACK")
+
+    vonage_api_key: str = Field(default="", validation_alias="VONAGE_API_KEY")
+    vonage_api_secret: SecretStr = Field(default=SecretStr(""), validation_alias="VONAGE_API_SECRET")
+    vonage_signature_secret: SecretStr = Field(
+        default=SecretStr(""), validation_alias="VONAGE_SIGNATURE_SECRET"
+    )
+    vonage_from: str = Field(default="", validation_alias="VONAGE_FROM")
+    vonage_api_base_url: str = Field(default="", validation_alias="VONAGE_API_BASE_URL")
+
+    sms_webhook_url: str = Field(default="", description="The address of your own sender")
+    sms_webhook_secrets: SecretStr = Field(
+        default=SecretStr(""), description="whsec_ keys, joined by commas; the first signs"
+    )
+
+    @field_validator("trusted_proxies", "phone_kinds", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -116,8 +143,23 @@ class Settings(BaseSettings):
 
     @property
     def providers(self) -> tuple[str, ...]:
+        """Every provider that some route names.  Raises: ValueError."""
+        return self.routes.providers
+
+    @property
+    def routes(self) -> Routes:
         """Raises: ValueError."""
-        return parse_route(self.sms_route)
+        return parse_routes(self.sms_routes, default=self.sms_route)
+
+    @property
+    def number_policy(self) -> NumberPolicy:
+        """Raises: ValueError."""
+        return NumberPolicy(kinds=frozenset(self.phone_kinds))
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        secrets = self.sms_webhook_secrets.get_secret_value().split(",")
+        return tuple(secret.strip() for secret in secrets if secret.strip())
 
     @property
     def host(self) -> str:
@@ -222,6 +264,10 @@ def _faults(settings: Settings) -> list[str]:
         check_parts(host=settings.host, app_hash=settings.sms_app_hash or None, brand=settings.brand)
     except ValueError as error:
         faults.append(f"IDENTITY_PUBLIC_URL, IDENTITY_SMS_APP_HASH or IDENTITY_BRAND: {error}")
+    try:
+        _ = settings.number_policy
+    except ValueError as error:
+        faults.append(f"IDENTITY_PHONE_KINDS: {error}")
     faults.extend(_provider_faults(settings))
     if settings.production:
         faults.extend(_production_faults(settings, url.scheme))
@@ -230,11 +276,16 @@ def _faults(settings: Settings) -> list[str]:
 
 def _provider_faults(settings: Settings) -> list[str]:
     try:
-        providers = settings.providers
+        parse_route(settings.sms_route)
     except ValueError as error:
         return [f"IDENTITY_SMS_ROUTE: {error}"]
+    try:
+        providers = settings.providers
+    except ValueError as error:
+        return [f"IDENTITY_SMS_ROUTES: {error}"]
+    known = ", ".join(sorted(KNOWN_PROVIDERS))
     faults = [
-        f"IDENTITY_SMS_ROUTE: there is no provider {name!r} (known: {', '.join(sorted(KNOWN_PROVIDERS))})"
+        f"{_route_setting(settings, name)}: there is no provider {name!r} (known: {known})"
         for name in providers
         if name not in KNOWN_PROVIDERS
     ]
@@ -245,26 +296,61 @@ def _provider_faults(settings: Settings) -> list[str]:
             faults.append("TWILIO_AUTH_TOKEN is needed by the provider twilio")
         if not (settings.twilio_messaging_service_sid or settings.twilio_from):
             faults.append("TWILIO_MESSAGING_SERVICE_SID or TWILIO_FROM is needed by the provider twilio")
+    if "vonage" in providers:
+        needed = {
+            "VONAGE_API_KEY": settings.vonage_api_key,
+            "VONAGE_API_SECRET": settings.vonage_api_secret.get_secret_value(),
+            "VONAGE_SIGNATURE_SECRET": settings.vonage_signature_secret.get_secret_value(),
+            "VONAGE_FROM": settings.vonage_from,
+        }
+        faults += [f"{name} is needed by the provider vonage" for name, value in needed.items() if not value]
+    if "webhook" in providers:
+        try:
+            SignedWebhookProvider(url=settings.sms_webhook_url, secrets=settings.webhook_secrets)
+        except ValueError as error:
+            faults.append(f"IDENTITY_SMS_WEBHOOK_URL, IDENTITY_SMS_WEBHOOK_SECRETS: {error}")
+    return faults
+
+
+def _route_setting(settings: Settings, provider: str) -> str:
+    """Return the setting that names a provider."""
+    return "IDENTITY_SMS_ROUTE" if provider in settings.routes.default else "IDENTITY_SMS_ROUTES"
+
+
+def _production_provider_faults(settings: Settings) -> list[str]:
+    faults = []
+    for setting, text in (
+        ("IDENTITY_SMS_ROUTE", settings.sms_route),
+        ("IDENTITY_SMS_ROUTES", settings.sms_routes),
+    ):
+        if {"inbox", "null"} & set(re.split(r"[\s,;=]+", text)):
+            faults.append(f"{setting}: the providers inbox and null are for development; name a real one")
+    token = settings.twilio_auth_token.get_secret_value()
+    if token and (len(token) < MIN_TOKEN or len(set(token)) < 8):
+        faults.append("TWILIO_AUTH_TOKEN is too short or a default: it signs the reports that we believe")
+    secret = settings.vonage_signature_secret.get_secret_value()
+    if secret and (len(secret) < MIN_SIGNATURE or len(set(secret)) < 8):
+        faults.append("VONAGE_SIGNATURE_SECRET is too short or a default: it signs the reports we believe")
+    for name, address, what in (
+        ("TWILIO_API_BASE_URL", settings.twilio_api_base_url, "the account's token goes there"),
+        ("VONAGE_API_BASE_URL", settings.vonage_api_base_url, "the account's secret goes there"),
+        ("IDENTITY_SMS_WEBHOOK_URL", settings.sms_webhook_url, "numbers and codes go there"),
+    ):
+        if address and urlsplit(address).scheme != "https":
+            faults.append(f"{name} must be https in production: {what}")
     return faults
 
 
 def _production_faults(settings: Settings, scheme: str) -> list[str]:
-    faults = []
-    if {"inbox", "null"} & {part.strip() for part in settings.sms_route.split(",")}:
-        faults.append("IDENTITY_SMS_ROUTE: the providers inbox and null are for development; name a real one")
+    faults = _production_provider_faults(settings)
     if not settings.keyring.get_secret_value():
         faults.append(
             "IDENTITY_KEYRING is required in production (make one with `identity keys rotate --new FILE`)"
         )
     if settings.is_sqlite and settings.sqlite_synchronous != "FULL":
         faults.append("IDENTITY_SQLITE_SYNCHRONOUS must be FULL in production: an answered commit must last")
-    token = settings.twilio_auth_token.get_secret_value()
-    if token and (len(token) < MIN_TOKEN or len(set(token)) < 8):
-        faults.append("TWILIO_AUTH_TOKEN is too short or a default: it signs the reports that we believe")
     if settings.is_sqlite and make_url(settings.store_url).database in (None, "", ":memory:"):
         faults.append("IDENTITY_DATABASE_URL must name a file: what is in memory is gone at the next start")
-    if settings.twilio_api_base_url and urlsplit(settings.twilio_api_base_url).scheme != "https":
-        faults.append("TWILIO_API_BASE_URL must be https in production: the account's token goes there")
     if settings.join_url and urlsplit(settings.join_url).scheme != "https":
         faults.append("IDENTITY_JOIN_URL must be https in production: invite codes go there")
     if settings.debug:

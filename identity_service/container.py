@@ -39,13 +39,14 @@ from identity_service.services.quota import QuotaLedger
 from identity_service.services.recovery import Recoveries
 from identity_service.services.registration import Registrations
 from identity_service.services.rotation import Rotation
+from identity_service.services.routing import Routing
 from identity_service.services.sanctions import Sanctions
 from identity_service.services.signals import Signals
 from identity_service.services.timeline import Timeline
 from identity_service.services.verification import Verifications
+from identity_service.services.wording import Wording
 from identity_service.services.work import ProofOfWork
 from identity_service.services.worker_state import WorkerState
-from sms.numbers import NumberPolicy
 from sms.providers.base import Provider
 
 
@@ -70,6 +71,8 @@ class Container:
     delivery: Delivery
     timeline: Timeline
     fates: Fates
+    routing: Routing
+    wording: Wording
     verifications: Verifications
     registrations: Registrations
     recoveries: Recoveries
@@ -130,12 +133,13 @@ def build(
     journal, holds = Journal(ids), Holds(ids)
     policies = PolicyBook(base=base, base_text=text, journal=journal)
     phones = Phones(
-        hasher=Hasher(keyring, Purpose.PHONE_LOOKUP), seal=seal, ids=ids, number_policy=NumberPolicy()
+        hasher=Hasher(keyring, Purpose.PHONE_LOOKUP), seal=seal, ids=ids, number_policy=settings.number_policy
     )
     credentials = Credentials(policies=policies, ids=ids, entropy=entropy, hasher=hasher)
     quota = QuotaLedger(ids=ids, journal=journal)
     eligibility = Eligibility(policies=policies, quota=quota)
-    timeline = Timeline()
+    timeline, wording = Timeline(), Wording(settings)
+    providers = make_providers(settings)
     delivery = Delivery(
         policies=policies,
         ids=ids,
@@ -218,6 +222,8 @@ def build(
         grants=Grants(quota=quota),
         delivery=delivery,
         timeline=timeline,
+        routing=Routing(routes=settings.routes, providers=providers, policies=policies),
+        wording=wording,
         fates=Fates(timeline=timeline, invites=invites, verifications=verifications),
         verifications=verifications,
         registrations=registrations,
@@ -253,6 +259,6 @@ def build(
         worker_state=WorkerState(),
         dashboard=dashboard,
         disclosure=Disclosure(phones=phones, journal=journal),
-        providers=make_providers(settings),
+        providers=providers,
         entropy=entropy,
     )

@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from structlog.tracebacks import ExceptionDictTransformer
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -21,6 +21,12 @@ SECONDS: Final = Histogram(
 )
 REFUSALS: Final = Counter("identity_refusals_total", "Refusals by stable code.", ("code",))
 MESSAGES: Final = Counter("identity_messages_total", "Messages handed over.", ("provider", "outcome"))
+ROUTE_SHARE: Final = Gauge(
+    "identity_route_share",
+    "The part of the messages that a provider gets in a country.",
+    ("provider", "country"),
+    multiprocess_mode="mostrecent",
+)
 SEQUENCED: Final = Counter("identity_journal_sequenced_total", "Journal rows numbered.")
 TASKS: Final = Counter("identity_housekeeping_total", "Things that time ended.", ("task",))
 FAULTS: Final = Counter("identity_worker_faults_total", "Jobs of the worker that failed.", ("job",))

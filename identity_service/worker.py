@@ -13,89 +13,61 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from time import monotonic
 from types import FrameType
-from typing import Final, assert_never
+from typing import Final
 
 import structlog
 
 from identity_service import telemetry
-from identity_service.config import Settings
 from identity_service.container import Container
 from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
-from identity_service.ports import SECOND
-from identity_service.services.delivery import Asked, Claimed
-from sms.providers.base import Accepted, FailureKind, OutgoingMessage, Provider, ProviderFailure
-from sms.route import Choice, choose
-from sms.texts import TextKind, render
+from identity_service.sending import AT_ONCE, IDLE_SECONDS, Sender
 
 log = structlog.get_logger("worker")
-IDLE_SECONDS: Final = 0.1
-_BATCH: Final = 20
 _HOUSEKEEPING_SECONDS: Final = 2.0
 _BEAT_SECONDS: Final = 5.0
 _SEQUENCER_LEASE: Final = 10  # seconds
+_LEARNING_SECONDS: Final = 10.0
+_LEARNER_LEASE: Final = 10  # seconds
 _LONGEST_PAUSE: Final = 5.0
-
-
-def _host(settings: Settings, kind: TextKind) -> str | None:
-    """Return the address that a text names: where a code belongs, or where an invitee goes."""
-    match kind:
-        case TextKind.OTP:
-            return settings.otp_host
-        case TextKind.INVITE:
-            return settings.join_host
-        case TextKind.RECOVERY_HELD | TextKind.RECOVERY_GRANTED:
-            return None
-        case _:
-            assert_never(kind)
-
-
-def _broken() -> ProviderFailure:
-    """A message that could not even be written: our fault; tried again, then laid before an operator."""
-    plain = "The message could not be prepared. We have been told."
-    return ProviderFailure(kind=FailureKind.UNAVAILABLE, provider="worker", plain=plain)
-
-
-def _asked(choice: Choice, started: float) -> Asked:
-    name = "worker" if choice.provider is None else choice.provider.name
-    return Asked(provider=name, why=choice.reason.value, took_ms=int((monotonic() - started) * 1000))
 
 
 class Worker:
     """One worker.
 
     Parameters:
-        providers: the message providers by name; the route's order is the settings'.
-        senders: how many messages are with providers at once.
+        at_once: how many messages are with each provider at once.
     """
 
-    def __init__(self, services: Container, *, senders: int = 8) -> None:
+    def __init__(self, services: Container, *, at_once: int = AT_ONCE) -> None:
         self._services = services
-        self._providers: Mapping[str, Provider] = services.providers
-        self._route = services.settings.providers
+        self._sender = Sender(services, at_once=at_once)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._stop = threading.Event()
-        self._senders = senders
-        self._last_beat = self._last_housekeeping = 0.0
+        self._last_beat = self._last_housekeeping = self._last_learnt = 0.0
 
     def run(self) -> None:
-        """Work until told to stop."""
-        log.info("worker_started", worker=self._name, route=list(self._route))
+        """Work until told to stop.
+
+        Messages go out in threads of their own: a slow provider delays no job.
+        """
+        log.info("worker_started", worker=self._name, providers=list(self._services.providers))
+        sending = threading.Thread(target=self._sender.run, args=(self._stop,), name="sender")
+        sending.start()
         pause = IDLE_SECONDS
-        with ThreadPoolExecutor(self._senders, thread_name_prefix="sender") as pool:
-            while not self._stop.is_set():
-                try:
-                    busy = self.step(pool)
-                    pause = IDLE_SECONDS
-                except Unavailable as error:
-                    log.warning("store_unavailable", error=str(error))
-                    busy, pause = False, min(pause * 2, _LONGEST_PAUSE)
-                if not busy:
-                    self._stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, guards nothing
+        while not self._stop.is_set():
+            try:
+                busy = self._tend()
+                pause = IDLE_SECONDS
+            except Unavailable as error:
+                log.warning("store_unavailable", error=str(error))
+                busy, pause = False, min(pause * 2, _LONGEST_PAUSE)
+            if not busy:
+                self._stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, guards nothing
+        sending.join()
         log.info("worker_stopped", worker=self._name)
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
@@ -105,15 +77,20 @@ class Worker:
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
 
-    def step(self, pool: ThreadPoolExecutor | None = None) -> bool:
-        """Do one round of everything that is due; return whether there was something to do."""
-        sent = self._guarded("deliver", lambda: self.deliver(pool))
+    def step(self) -> bool:
+        """Do one round of everything that is due, here and now; return whether there was something to do."""
+        sent = self._guarded("deliver", self.deliver)
+        return self._tend() or bool(sent)
+
+    def _tend(self) -> bool:
+        """Do one round of everything but messages."""
         numbered = self._guarded("sequence", self.sequence)
+        learnt = self._guarded("learn", self.learn)
         self._beat()
         if monotonic() - self._last_housekeeping >= _HOUSEKEEPING_SECONDS:
             self._last_housekeeping = monotonic()
             self.housekeep()
-        return bool(sent or numbered)
+        return bool(numbered or learnt)
 
     def _guarded(self, job: str, work: Callable[[], int]) -> int:
         """Run one job; what goes wrong in it is told and stops no other."""
@@ -133,98 +110,28 @@ class Worker:
 
     # -- messages ---------------------------------------------------------------------------------------
 
-    def deliver(self, pool: ThreadPoolExecutor | None = None) -> int:
-        """Claim due messages and hand them over; return how many."""
-        delivery = self._services.delivery
-        if not self._services.store.query(SYSTEM, delivery.is_due):
-            return 0  # looked first, so that an idle worker never asks for SQLite's write lock
-        claimed = self._services.store.transact(SYSTEM, lambda tx: delivery.claim(tx, _BATCH))
-        if pool is None or len(claimed) < 2:
-            for message in claimed:
-                self._hand_over(message)
-        else:
-            list(pool.map(self._hand_over, claimed))
-        return len(claimed)
+    def deliver(self) -> int:
+        """Claim due messages and hand them over, one after the other; return how many."""
+        return self._sender.deliver()
 
-    def _hand_over(self, message: Claimed) -> None:
-        """One message, outside any transaction, and then its outcome."""
-        if message.decoy:
-            self._withhold(message)
-            return
-        choice = self._choose(message)
-        started = monotonic()
-        try:
-            accepted = self._send(message, choice.provider)
-        except ProviderFailure as failure:
-            telemetry.MESSAGES.labels(failure.provider, failure.kind.value).inc()
-            log.warning(
-                "message_failed",
-                message_id=message.id,
-                provider=failure.provider,
-                kind=failure.kind.value,
-                provider_code=failure.provider_code,
-                attempt=message.attempts,
-            )
-            self._mark_failed(message, failure, _asked(choice, started))
-            return
-        except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
-            # Not the traceback: an error of a renderer quotes what it could not render.
-            log.error("message_broken", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
-            self._mark_failed(message, _broken(), _asked(choice, started))
-            return
-        telemetry.MESSAGES.labels(accepted.provider, "accepted").inc()
-        self._mark_accepted(message, accepted, _asked(choice, started))
+    def learn(self) -> int:
+        """Learn from what happened to messages; one worker at a time, by a lease held to the commit.
 
-    def _withhold(self, message: Claimed) -> None:
-        """Count a decoy like any other: the metrics must not tell who is a member."""
-        telemetry.MESSAGES.labels(self._route[0], "accepted").inc()
-        delivery = self._services.delivery
-        self._services.store.transact(SYSTEM, lambda tx: delivery.mark_withheld(tx, message))
+        Looked at first where there is news, and every few seconds all the same: who is not well comes back
+        by time, too.
+        """
+        services, now = self._services, monotonic()
+        due = now - self._last_learnt >= _LEARNING_SECONDS
+        if not due and not services.store.query(SYSTEM, services.routing.has_news):
+            return 0
+        self._last_learnt = now
 
-    def _mark_accepted(self, message: Claimed, accepted: Accepted, asked: Asked) -> None:
-        store, delivery = self._services.store, self._services.delivery
-        try:
-            store.transact(SYSTEM, lambda tx: delivery.mark_accepted(tx, message, accepted, asked))
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - e.g. a provider that gives one id twice
-            log.error("outcome_lost", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
-            store.transact(SYSTEM, lambda tx: delivery.mark_lost(tx, message))
+        def learn(tx: Tx) -> int:
+            if not services.worker_state.take_lease(tx, "learner", self._name, _LEARNER_LEASE):
+                return 0
+            return services.routing.learn(tx)
 
-    def _mark_failed(self, message: Claimed, failure: ProviderFailure, asked: Asked) -> None:
-        delivery, another = self._services.delivery, message.attempts < len(self._route)
-        self._services.store.transact(
-            SYSTEM, lambda tx: delivery.mark_failed(tx, message, failure, asked, another=another)
-        )
-
-    def _choose(self, message: Claimed) -> Choice:
-        # The next attempt of a message goes to the next provider of the route, round and round.
-        first = (message.attempts - 1) % len(self._route)
-        return choose(self._route, self._providers, tried=self._route[:first])
-
-    def _send(self, message: Claimed, provider: Provider | None) -> Accepted:
-        assert provider is not None
-        settings = self._services.settings
-        text = render(
-            message.kind,
-            message.locale,
-            code=message.code,
-            host=_host(settings, message.kind),
-            app_hash=settings.sms_app_hash or None,
-            brand=settings.brand,
-            hours=message.hours,
-        )
-        callback = f"{settings.public_url.rstrip('/')}/callbacks/{provider.name}/status"
-        return provider.send(
-            OutgoingMessage(
-                attempt_id=message.attempt_id,
-                to=message.to,
-                body=text.body,
-                country=message.country,
-                validity_seconds=max(1, (message.not_after - self._services.clock.now()) // SECOND),
-                callback_url=f"{callback}?attempt={message.attempt_id}",
-            )
-        )
+        return services.store.transact(SYSTEM, learn)
 
     # -- the journal ------------------------------------------------------------------------------------
 

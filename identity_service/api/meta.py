@@ -58,19 +58,27 @@ def jwks() -> Response:
 @meta.post("/callbacks/twilio/status")
 def twilio_status() -> Response:
     """Twilio's report on a message, believed only with its signature on the configured public URL."""
+    return _take_report("twilio")
+
+
+@meta.post("/callbacks/<provider>/status")
+def provider_status(provider: str) -> Response:
+    """Another provider's report, believed only with that provider's signature."""
+    return _take_report(provider)
+
+
+def _take_report(name: str) -> Response:
     services = services_of_app()
-    provider: Provider | None = services.providers.get("twilio")
+    provider: Provider | None = services.providers.get(name)
     if provider is None:
-        raise not_found("provider twilio")
+        raise not_found("provider")
     query = f"?{request.query_string.decode('ascii', 'replace')}" if request.query_string else ""
     called = f"{services.settings.public_url.rstrip('/')}{request.path}{query}"
+    body = request.get_data(cache=True)
     try:
         receipt = provider.parse_receipt(
             Callback(
-                public_url=called,
-                params=request.form.to_dict(),
-                headers=dict(request.headers),
-                body=b"",
+                public_url=called, params=request.form.to_dict(), headers=dict(request.headers), body=body
             )
         )
     except ReceiptRefused as refused:

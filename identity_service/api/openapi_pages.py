@@ -149,6 +149,48 @@ PATHS: Final[dict[str, dict[str, Any]]] = {
             },
         )
     },
+    "/callbacks/{provider}/status": {
+        "post": _open(
+            "provider_status",
+            OPERATING,
+            "A provider's report on a message",
+            "Believed only with the provider's own signature: a form or JSON for `vonage`, signed JSON for "
+            "`webhook`. Repeated and late reports change nothing.",
+            {
+                "204": _answer("Taken in"),
+                "400": _refused("receipt_malformed"),
+                "403": _refused("receipt_forged"),
+                "404": _refused("not_found", "receipt_unsupported"),
+                "503": {"$ref": "#/components/responses/store_unavailable"},
+            },
+            parameters=[
+                {
+                    "name": "provider",
+                    "in": "path",
+                    "required": True,
+                    "description": "A provider that a route names.",
+                    "schema": _TEXT,
+                    "example": "webhook",
+                },
+                {
+                    "name": "attempt",
+                    "in": "query",
+                    "required": False,
+                    "description": "The sending that the report is about.",
+                    "schema": _TEXT,
+                },
+            ],
+            requestBody={
+                "required": False,
+                "content": {
+                    "application/json": {
+                        "schema": {"type": "object"},
+                        "example": {"id": "own-1", "state": "delivered"},
+                    }
+                },
+            },
+        )
+    },
     "/callbacks/twilio/status": {
         "post": _open(
             "twilio_status",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import rich_click as click
 
 from identity_service.cli.command import Topic
-from identity_service.cli.output import print_fields, print_json, print_table
+from identity_service.cli.output import message, print_fields, print_json, print_table
 from identity_service.cli.session import Session, pass_session
 from identity_service.db.store import Tx
 from identity_service.errors import not_found
-from identity_service.ports import rfc3339, rfc3339_or_none
+from identity_service.ports import SECOND, rfc3339, rfc3339_or_none
+from identity_service.services.routing import ANY, Candidate
 from identity_service.services.timeline import Story
+from sms.health import Condition, Vitals
+from sms.numbers import mask
 
 
 @click.group(cls=Topic)
@@ -55,6 +58,91 @@ def timeline(session: Session, id_: str) -> None:
             ),
         )
         click.echo()
+
+
+@sms.group()
+def route() -> None:
+    """Which provider a message goes to."""
+
+
+@route.command()
+@click.argument("phone")
+@pass_session
+def explain(session: Session, phone: str) -> None:
+    r"""Tell which provider a message to PHONE would go to now, and why.
+
+    \b
+    Example:
+      identity sms route explain +447911123456
+    """
+    services = session.services
+    number = services.phones.read(phone, "/phone")
+    found, choice = session.read(
+        lambda tx: services.routing.explain(tx, number.e164, number.country, seed="")
+    )
+    passed_over = {one.name: one.reason.value for one in choice.skipped}
+    chosen = None if choice.provider is None else choice.provider.name
+    candidates = [_candidate(one, passed_over, chosen) for one in found]
+    if session.as_json:
+        told = {"phone": mask(number.e164), "country": number.country, "candidates": candidates}
+        print_json(told | {"choice": chosen, "reason": choice.reason.value})
+        return
+    print_table(tuple(candidates[0]), (one.values() for one in candidates))
+    message(f"{mask(number.e164)} ({number.country}): {chosen}, {choice.reason.value}.")
+
+
+def _candidate(one: Candidate, passed_over: dict[str, str], chosen: str | None) -> dict[str, Any]:
+    health = dict.fromkeys(_HEALTH) if one.vitals is None else _health(one.vitals)
+    return {
+        "provider": one.name,
+        **health,
+        "share": one.share,
+        "chosen": one.name == chosen,
+        "passed_over": passed_over.get(one.name),
+    }
+
+
+_HEALTH: Final = ("condition", "because", "errors", "undelivered", "codes", "ms")
+
+
+def _health(vitals: Vitals) -> dict[str, Any]:
+    """Return rates where there is anything to take them from."""
+    answers, receipts, codes = vitals.answers, vitals.receipts, vitals.codes
+    shown = (
+        vitals.condition.value,
+        vitals.because and vitals.because.value,
+        answers.bad / answers.n if answers.n > 0.1 else None,
+        receipts.bad / receipts.n if receipts.n > 0.1 else None,
+        codes.good / codes.n if codes.n > 0.1 else None,
+        round(vitals.took_ms) if answers.n else None,
+    )
+    return dict(zip(_HEALTH, shown, strict=True))
+
+
+@sms.command()
+@click.option("--country", help="Only this one, e.g. RU.")
+@click.option("--unwell", is_flag=True, help="Only who is not well.")
+@pass_session
+def health(session: Session, country: str | None, unwell: bool) -> None:
+    """Tell how well each provider serves each country, as far as that is known."""
+    known = session.read(session.services.routing.vitals)
+    rows = [
+        {
+            "provider": provider,
+            "country": place,
+            **_health(vitals),
+            "share": vitals.share,
+            "since": rfc3339(int(vitals.since * SECOND)),
+        }
+        for (provider, place), vitals in sorted(known.items())
+        if provider != ANY
+        and country in (None, place)
+        and (not unwell or vitals.condition is not Condition.WELL)
+    ]
+    if session.as_json:
+        print_json({"data": rows})
+    else:
+        print_table(("provider", "country", *_HEALTH, "share", "since"), (row.values() for row in rows))
 
 
 def _find(session: Session, tx: Tx, id_: str) -> list[Story]:

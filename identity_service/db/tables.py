@@ -529,6 +529,28 @@ dashboard_sessions = _table(
     Index("ix_dashboard_sessions_expires_at", "expires_at"),
 )
 
+route_health = _table(
+    "route_health",
+    # What is known of a provider ('*': of any) in a country; only the learner writes it.
+    Column("provider", String(30), primary_key=True),
+    Column("country", String(3), primary_key=True),
+    _at("at"),
+    Column("answers_good", Float, nullable=False),
+    Column("answers_bad", Float, nullable=False),
+    Column("receipts_good", Float, nullable=False),
+    Column("receipts_bad", Float, nullable=False),
+    Column("codes_good", Float, nullable=False),
+    Column("codes_bad", Float, nullable=False),
+    Column("took_ms", Float, nullable=False),
+    Column("condition", String(8), nullable=False),
+    Column("because", String(10), nullable=True),
+    _at("since"),
+    Column("probes", Integer, nullable=False),
+    Column("share", Float, nullable=False),
+    _one_of("condition", "well", "unwell", "easing"),
+    CheckConstraint("share > 0 AND share <= 1", name="share_is_a_part"),
+)
+
 # -- journal: the event log and the audit trail are two readings of one append-only table --------------
 
 EVIDENCE: Final = (

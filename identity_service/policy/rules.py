@@ -161,6 +161,33 @@ class TrustRules(Section):
     model: TrustModel
 
 
+_Part = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+class RouteRules(Section):
+    """When a provider is unwell in a country; `sms.health.Rules` says what each does."""
+
+    half_life: Span
+    usual_half_life: Span
+    least_answers: Count
+    least_codes: Count
+    errors: _Part
+    receipts: _Part
+    slow: Span
+    codes: _Part
+    codes_again: _Part
+    least_stay: Span
+    probes: Annotated[int, Field(ge=1, le=100)]
+    probe_share: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)]
+    ease_step: Span
+
+    @model_validator(mode="after")
+    def _fits(self) -> RouteRules:
+        if self.codes_again < self.codes:
+            raise ValueError("codes_again must not be below codes: the route would flap")
+        return self
+
+
 class Policy(Section):
     """Every rule in force, with the version that is told beside each decision."""
 
@@ -172,6 +199,7 @@ class Policy(Section):
     misses: MissRules
     recovery: RecoveryRules
     members: MemberRules
+    routes: RouteRules
     trust: TrustRules
     earning: EarningRules
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=20)]

@@ -140,6 +140,17 @@ _MARK_AGAIN = Statement(
         updated_at=_now,
     )
 )
+_PUT_BACK = Statement(
+    update(messages)
+    .where(*_still_sending)
+    .values(
+        state="queued",
+        attempts=messages.c.attempts - 1,
+        next_at=bindparam("again_at"),
+        lease_until=None,
+        updated_at=_now,
+    )
+)
 _MARK_OVER = Statement(
     update(messages)
     .where(*_still_sending)
@@ -422,6 +433,16 @@ class Delivery:
             )
         except (ValueError, TypeError):
             return None
+
+    def put_back(self, tx: Tx, claimed: Claimed, again_at: Instant) -> None:
+        """Give a claimed message back untried: its provider has no room.  Its attempt was none."""
+        tx.run(
+            _PUT_BACK,
+            message=claimed.id,
+            attempt=claimed.attempt_id,
+            again_at=min(again_at, claimed.not_after),
+            now_=tx.now,
+        )
 
     def mark_withheld(self, tx: Tx, claimed: Claimed) -> None:
         """A decoy went as far as a decoy goes."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from tests.cli.conftest import Terminal
 from tests.service.steps import sms
 from tests.support.world import World
@@ -25,3 +27,28 @@ def test_an_operator_sees_that_a_decoy_was_withheld(run: Terminal, world: World)
     world.inbox()
     [told] = run.json("sms", "timeline", made["id"])["data"]  # type: ignore[index]
     assert told["state"] == "withheld"
+
+
+def test_a_route_is_explained_with_its_candidates_and_the_reason(run: Terminal, world: World) -> None:
+    routes = "RU=null,inbox"
+    told = json.loads(
+        run("sms", "route", "explain", "+79161234567", "--json", IDENTITY_SMS_ROUTES=routes).stdout
+    )
+    assert [one["provider"] for one in told["candidates"]] == ["null", "inbox"]
+    assert (told["choice"], told["reason"], told["country"]) == ("null", "first_in_route", "RU")
+    assert "9161234567" not in str(told)
+    shown = run("sms", "route", "explain", "+447911123456", IDENTITY_SMS_ROUTES=routes)
+    assert "inbox, first_in_route" in shown.stderr
+    run("sms", "route", "explain", "+7", code=1)
+    run("sms", "route", "explain", "+79161234567", code=2, IDENTITY_SMS_ROUTES="RU=pigeon")
+
+
+def test_what_is_known_of_the_providers_is_shown(run: Terminal, world: World) -> None:
+    api, issuer = world.api(), world.seed(quota=1)
+    sms(api, issuer.id, world.phone())
+    world.inbox()
+    world.work()
+    [row] = run.json("sms", "health")["data"]
+    assert (row["provider"], row["country"], row["condition"], row["errors"]) == ("inbox", "RU", "well", 0.0)
+    assert run.json("sms", "health", "--unwell")["data"] == []
+    assert run.json("sms", "health", "--country", "FR")["data"] == []

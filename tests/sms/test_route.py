@@ -2,8 +2,9 @@
 
 import pytest
 
+from sms.numbers import E164
 from sms.providers.null import NullProvider
-from sms.route import ChoiceReason, choose, parse_route
+from sms.route import ChoiceReason, SkipReason, choose, draw, parse_route, parse_routes
 
 
 class NamedNull(NullProvider):
@@ -23,7 +24,9 @@ ROUTE = ("twilio", "vonage", "webhook")
 
 def chosen(*tried: str) -> tuple[str | None, ChoiceReason, tuple[str, ...]]:
     choice = choose(ROUTE, PROVIDERS, tried=tried)
-    return (choice.provider.name if choice.provider else None), choice.reason, choice.skipped
+    assert {one.reason for one in choice.skipped} <= {SkipReason.TRIED}
+    skipped = tuple(one.name for one in choice.skipped)
+    return (choice.provider.name if choice.provider else None), choice.reason, skipped
 
 
 def test_the_first_of_the_route_sends_first() -> None:
@@ -67,3 +70,78 @@ def test_a_setting_is_read_in_order(setting: str, route: tuple[str, ...]) -> Non
 def test_a_setting_that_is_no_route_is_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="route"):
         parse_route(setting)
+
+
+# -- routes of places -----------------------------------------------------------------------------------
+
+ROUTES = parse_routes("RU=webhook,twilio; +4479=vonage,twilio; GB=twilio;+44791=webhook", default="twilio")
+
+
+@pytest.mark.parametrize(
+    ("number", "country", "route"),
+    [
+        ("+79161234567", "RU", ("webhook", "twilio")),
+        ("+77011234567", "KZ", ("twilio",)),
+        ("+447700900123", "GB", ("twilio",)),
+        ("+447922123456", "GB", ("vonage", "twilio")),
+        ("+447911123456", "GB", ("webhook",)),
+    ],
+)
+def test_the_longest_prefix_wins_then_the_country_then_the_default(
+    number: str, country: str, route: tuple[str, ...]
+) -> None:
+    assert ROUTES.of(E164(number), country) == route
+
+
+def test_every_provider_that_is_named_anywhere_is_needed() -> None:
+    assert set(ROUTES.providers) == {"twilio", "webhook", "vonage"}
+    assert parse_routes("", default="inbox").providers == ("inbox",)
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ("RU", "RU"),
+        ("RU=", "RU="),
+        ("RU=twilio; ru=vonage", "ru"),
+        ("XX=twilio", "XX"),
+        ("+0=twilio", r"\+0"),
+        ("+44x=twilio", r"\+44x"),
+        ("RU=twilio,twilio", "RU=twilio,twilio"),
+        ("RU=twilio; RU=vonage", "RU"),
+        ("=twilio", "=twilio"),
+    ],
+)
+def test_a_wrong_part_of_the_routes_is_named(setting: str, part: str) -> None:
+    with pytest.raises(ValueError, match=part):
+        parse_routes(setting, default="twilio")
+
+
+# -- how well they are ----------------------------------------------------------------------------------
+
+
+def test_a_provider_that_is_not_well_gets_its_share_and_no_more() -> None:
+    shares = {"twilio": 0.05}
+    choices = [choose(ROUTE, PROVIDERS, shares=shares, seed=f"msg_{n}.1") for n in range(2000)]
+    by_name = [choice.provider.name for choice in choices if choice.provider is not None]
+    assert 60 <= by_name.count("twilio") <= 140
+    reasons = {choice.provider.name: choice.reason for choice in choices if choice.provider}
+    assert reasons == {"twilio": ChoiceReason.PROBE, "vonage": ChoiceReason.EARLIER_UNWELL}
+
+
+def test_the_same_attempt_is_routed_the_same_way_again() -> None:
+    shares = {"twilio": 0.5, "vonage": 0.5}
+    first = [choose(ROUTE, PROVIDERS, shares=shares, seed=str(n)) for n in range(50)]
+    assert first == [choose(ROUTE, PROVIDERS, shares=shares, seed=str(n)) for n in range(50)]
+    assert 0 <= draw("a", "b") < 1
+
+
+def test_where_none_is_well_the_best_of_them_sends() -> None:
+    choice = choose(ROUTE, PROVIDERS, shares={"twilio": 1e-9, "vonage": 2e-9, "webhook": 1e-9})
+    assert choice.provider is PROVIDERS["vonage"]
+    assert choice.reason is ChoiceReason.LEAST_UNWELL
+
+
+def test_what_was_tried_is_no_choice_even_where_the_rest_is_unwell() -> None:
+    choice = choose(ROUTE, PROVIDERS, tried=("vonage", "webhook"), shares={"twilio": 1e-9})
+    assert choice.provider is PROVIDERS["twilio"]

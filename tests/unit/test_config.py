@@ -27,7 +27,7 @@ def _only_what_a_test_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     import os
 
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(("IDENTITY_", "TWILIO_"))]:
+    for name in [name for name in os.environ if name.startswith(("IDENTITY_", "TWILIO_", "VONAGE_"))]:
         monkeypatch.delenv(name)
 
 
@@ -49,6 +49,15 @@ def test_safe_settings_start_in_production(monkeypatch: pytest.MonkeyPatch) -> N
         ({"IDENTITY_SMS_ROUTE": "inbox"}, "IDENTITY_SMS_ROUTE"),
         ({"IDENTITY_SMS_ROUTE": "twilio,inbox"}, "IDENTITY_SMS_ROUTE"),
         ({"IDENTITY_SMS_ROUTE": "null"}, "IDENTITY_SMS_ROUTE"),
+        ({"IDENTITY_SMS_ROUTES": "RU=inbox"}, "IDENTITY_SMS_ROUTES"),
+        ({"IDENTITY_SMS_ROUTES": "RU=pigeon"}, "IDENTITY_SMS_ROUTES.*pigeon"),
+        ({"IDENTITY_SMS_ROUTES": "RU=vonage"}, "VONAGE_SIGNATURE_SECRET"),
+        ({"IDENTITY_SMS_ROUTES": "RU:twilio"}, "IDENTITY_SMS_ROUTES.*RU:twilio"),
+        ({"IDENTITY_SMS_ROUTE": "webhook"}, "IDENTITY_SMS_WEBHOOK_URL"),
+        ({"VONAGE_SIGNATURE_SECRET": "short"}, "VONAGE_SIGNATURE_SECRET"),
+        ({"VONAGE_API_BASE_URL": "http://vonage.example.org"}, "VONAGE_API_BASE_URL"),
+        ({"IDENTITY_SMS_WEBHOOK_URL": "http://sms.example.org"}, "IDENTITY_SMS_WEBHOOK_URL"),
+        ({"IDENTITY_PHONE_KINDS": "mobile,premium"}, "IDENTITY_PHONE_KINDS"),
         ({"IDENTITY_SMS_ROUTE": ""}, "IDENTITY_SMS_ROUTE"),
         ({"IDENTITY_SMS_ROUTE": "carrier-pigeon"}, "carrier-pigeon"),
         ({"IDENTITY_KEYRING": ""}, "IDENTITY_KEYRING"),

@@ -1,0 +1,250 @@
+"""Messages handed over to providers, outside any transaction, and what came of it.
+
+Each provider has threads of its own and takes no more messages at once than it has threads: one that is slow
+or down holds up its own messages only, and nothing else that the worker does.  What a provider has no room
+for goes back to the queue for a moment; one that asked for patience gets it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from identity_service import telemetry
+from identity_service.container import Container
+from identity_service.errors import SYSTEM, Unavailable
+from identity_service.ports import SECOND
+from identity_service.services.delivery import Asked, Claimed
+from identity_service.services.routing import Routed
+from sms.providers.base import Accepted, FailureKind, OutgoingMessage, Provider, ProviderFailure
+
+log = structlog.get_logger("sender")
+IDLE_SECONDS: Final = 0.1
+AT_ONCE: Final = 8
+_BATCH: Final = 20
+_LONGEST_PAUSE: Final = 5.0
+_LONGEST_PATIENCE: Final = 60.0
+_NO_ROOM: Final = SECOND // 2
+
+
+def _broken() -> ProviderFailure:
+    """A message that could not even be written: our fault; tried again, then laid before an operator."""
+    plain = "The message could not be prepared. We have been told."
+    return ProviderFailure(kind=FailureKind.UNAVAILABLE, provider="worker", plain=plain)
+
+
+def _asked(routed: Routed, started: float) -> Asked:
+    assert routed.choice.provider is not None
+    took = int((monotonic() - started) * 1000)
+    return Asked(provider=routed.choice.provider.name, why=routed.choice.reason.value, took_ms=took)
+
+
+class Desk:
+    """One provider's counter: how many messages are with it, and until when it wants none."""
+
+    def __init__(self, name: str, at_once: int) -> None:
+        self.name, self._at_once = name, at_once
+        self._lock = threading.Lock()
+        self._busy = 0
+        self._away_until = 0.0
+
+    @property
+    def is_away(self) -> bool:
+        return monotonic() < self._away_until
+
+    def be_patient(self, seconds: float) -> None:
+        """Send nothing for so long: it asked for that."""
+        self._away_until = max(self._away_until, monotonic() + min(seconds, _LONGEST_PATIENCE))
+
+    def take(self) -> bool:
+        """Take a place, where there is one."""
+        with self._lock:
+            if self._busy >= self._at_once or self.is_away:
+                return False
+            self._busy += 1
+            return True
+
+    def free(self) -> None:
+        with self._lock:
+            self._busy -= 1
+
+    @property
+    def places(self) -> int:
+        return max(0, self._at_once - self._busy)
+
+
+class Sender:
+    """Takes messages from the outbox to their providers.
+
+    Parameters:
+        at_once: how many messages are with each provider at once.
+    """
+
+    def __init__(self, services: Container, *, at_once: int = AT_ONCE) -> None:
+        self._services = services
+        self._providers: Mapping[str, Provider] = services.providers
+        self._at_once = at_once
+        self._desks = {name: Desk(name, at_once) for name in services.providers}
+
+    # -- in a thread of its own -------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event) -> None:
+        """Send until told to stop; then wait for what is on its way."""
+        pools = {
+            name: ThreadPoolExecutor(self._at_once, thread_name_prefix=f"sms-{name}") for name in self._desks
+        }
+        pause = IDLE_SECONDS
+        while not stop.is_set():
+            busy = False
+            try:
+                busy = self._round(pools)
+                pause = IDLE_SECONDS
+            except Unavailable as error:
+                log.warning("store_unavailable", error=str(error))
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except Exception as error:  # noqa: BLE001 - told, and tried again
+                _tell_fault(error)
+            if not busy:
+                stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, guards nothing
+        for pool in pools.values():
+            pool.shutdown()
+
+    def _round(self, pools: Mapping[str, ThreadPoolExecutor]) -> bool:
+        """Claim as many as there is room for, and give each to its provider's threads."""
+        room = sum(desk.places for desk in self._desks.values() if not desk.is_away)
+        claimed = self._claim(min(room, _BATCH)) if room else []
+        handed = [self._hand_out(message, pools) for message in claimed]
+        return any(handed)
+
+    def _hand_out(self, message: Claimed, pools: Mapping[str, ThreadPoolExecutor]) -> bool:
+        if message.decoy:
+            self._withhold(message)
+            return True
+        routed = self._route(message)
+        assert routed.choice.provider is not None
+        desk = self._desks[routed.choice.provider.name]
+        if not desk.take():
+            store, delivery = self._services.store, self._services.delivery
+            store.transact(SYSTEM, lambda tx: delivery.put_back(tx, message, tx.now + _NO_ROOM))
+            return False
+
+        def carry() -> None:
+            try:
+                self._carry(message, routed)
+            except Unavailable as error:
+                log.warning("store_unavailable", error=str(error))  # its lease runs out
+            except Exception as error:  # noqa: BLE001 - nobody else would tell
+                _tell_fault(error)
+            finally:
+                desk.free()
+
+        pools[desk.name].submit(carry)
+        return True
+
+    # -- one after the other ----------------------------------------------------------------------------
+
+    def deliver(self) -> int:
+        """Claim due messages and hand them over, here and now; return how many."""
+        claimed = self._claim(_BATCH)
+        for message in claimed:
+            if message.decoy:
+                self._withhold(message)
+            else:
+                self._carry(message, self._route(message))
+        return len(claimed)
+
+    # -- one message ------------------------------------------------------------------------------------
+
+    def _claim(self, limit: int) -> list[Claimed]:
+        store, delivery = self._services.store, self._services.delivery
+        if not store.query(SYSTEM, delivery.is_due):
+            return []  # looked first, so that an idle worker never asks for SQLite's write lock
+        return store.transact(SYSTEM, lambda tx: delivery.claim(tx, limit))
+
+    def _route(self, message: Claimed) -> Routed:
+        away = [desk.name for desk in self._desks.values() if desk.is_away]
+        return self._services.store.query(
+            SYSTEM, lambda tx: self._services.routing.choose(tx, message, away=away)
+        )
+
+    def _carry(self, message: Claimed, routed: Routed) -> None:
+        """Hand one message over, outside any transaction, and write down its outcome."""
+        started = monotonic()
+        try:
+            accepted = self._send(message, routed.choice.provider)
+        except ProviderFailure as failure:
+            telemetry.MESSAGES.labels(failure.provider, failure.kind.value).inc()
+            log.warning(
+                "message_failed",
+                message_id=message.id,
+                provider=failure.provider,
+                kind=failure.kind.value,
+                provider_code=failure.provider_code,
+                attempt=message.attempts,
+            )
+            if failure.kind is FailureKind.THROTTLED and failure.retry_after:
+                self._desks[failure.provider].be_patient(failure.retry_after)
+            self._mark_failed(message, failure, routed, started)
+            return
+        except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
+            # Not the traceback: an error of a renderer quotes what it could not render.
+            log.error("message_broken", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
+            self._mark_failed(message, _broken(), routed, started)
+            return
+        telemetry.MESSAGES.labels(accepted.provider, "accepted").inc()
+        self._mark_accepted(message, accepted, _asked(routed, started))
+
+    def _withhold(self, message: Claimed) -> None:
+        """Count a decoy like any other: the metrics must not tell who is a member."""
+        first = self._services.routing.route_of(message.to, message.country)[0]
+        telemetry.MESSAGES.labels(first, "accepted").inc()
+        delivery = self._services.delivery
+        self._services.store.transact(SYSTEM, lambda tx: delivery.mark_withheld(tx, message))
+
+    def _mark_accepted(self, message: Claimed, accepted: Accepted, asked: Asked) -> None:
+        store, delivery = self._services.store, self._services.delivery
+        try:
+            store.transact(SYSTEM, lambda tx: delivery.mark_accepted(tx, message, accepted, asked))
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - e.g. a provider that gives one id twice
+            log.error("outcome_lost", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
+            store.transact(SYSTEM, lambda tx: delivery.mark_lost(tx, message))
+
+    def _mark_failed(
+        self, message: Claimed, failure: ProviderFailure, routed: Routed, started: float
+    ) -> None:
+        store, delivery = self._services.store, self._services.delivery
+        asked = _asked(routed, started)
+        store.transact(
+            SYSTEM, lambda tx: delivery.mark_failed(tx, message, failure, asked, another=routed.another)
+        )
+
+    def _send(self, message: Claimed, provider: Provider | None) -> Accepted:
+        assert provider is not None
+        settings = self._services.settings
+        text = self._services.wording.text(
+            message.kind, message.locale, code=message.code, hours=message.hours
+        )
+        callback = f"{settings.public_url.rstrip('/')}/callbacks/{provider.name}/status"
+        return provider.send(
+            OutgoingMessage(
+                attempt_id=message.attempt_id,
+                to=message.to,
+                body=text.body,
+                country=message.country,
+                validity_seconds=max(1, (message.not_after - self._services.clock.now()) // SECOND),
+                callback_url=f"{callback}?attempt={message.attempt_id}",
+            )
+        )
+
+
+def _tell_fault(error: Exception) -> None:
+    telemetry.FAULTS.labels("deliver").inc()
+    log.error("job_failed", job="deliver", error_type=type(error).__name__, where=telemetry.where(error))
