@@ -32,6 +32,7 @@ log = structlog.get_logger("routing")
 BATCH: Final = 200
 ANY: Final = "*"
 _TRIED_WITHIN: Final = HOUR
+_MOMENT: Final = SECOND
 _OUR_FAULT: Final = "worker"
 _now = bindparam("now_", type_=BigInteger)
 _KEY: Final = (message_events.c.message_id, message_events.c.attempt, message_events.c.what)
@@ -128,6 +129,7 @@ class Routed:
 class Routing:
     def __init__(self, *, routes: Routes, providers: Mapping[str, Provider], policies: PolicyBook) -> None:
         self._routes, self._providers, self._policies = routes, providers, policies
+        self._seen: tuple[Instant, dict[Key, Vitals]] = (0, {})
 
     # -- choosing -------------------------------------------------------------------------------------
 
@@ -143,7 +145,7 @@ class Routing:
         rows = tx.all(_TRIED, subject=message.subject_id, since=tx.now - _TRIED_WITHIN)
         times = Counter(row.provider for row in rows)
         fewest = min(times[name] for name in route)
-        shares = self._shares(self.vitals(tx), route, message.country, tx)
+        shares = self._shares(self._lately(tx), route, message.country, tx)
         choice = choose(
             route,
             self._providers,
@@ -172,6 +174,14 @@ class Routing:
     def vitals(self, tx: Tx) -> dict[Key, Vitals]:
         """Return what is known of every provider and country."""
         return {(row.provider, row.country): _vitals(row) for row in tx.all(_ALL)}
+
+    def _lately(self, tx: Tx) -> dict[Key, Vitals]:
+        """Return what was known a moment ago: a queue of messages does not read it all for each."""
+        at, known = self._seen
+        if not 0 <= tx.now - at < _MOMENT:
+            known = self.vitals(tx)
+            self._seen = (tx.now, known)
+        return known
 
     def _shares(
         self, known: Mapping[Key, Vitals], route: Iterable[str], country: str, tx: Tx
@@ -207,6 +217,7 @@ class Routing:
         events = tx.all(_TAKE_EVENTS, now_=tx.now, limit=limit)
         lost = tx.all(_TAKE_LOST, now_=tx.now, limit=limit)
         known = self.vitals(tx)
+        self._seen = (0, {})
         countries = {
             message: tx.one(_COUNTRY, message=message).country
             for message in {row.message_id for row in events} | {row.id for row in lost}

@@ -20,6 +20,7 @@ WHOLE_TABLES = {
     "clients._LIST": "there are few clients",
     "dashboard_access._LIST": "the newest few, by the primary key",
     "members._MISCOUNTED": "`identity tree check`",
+    "routing._ALL": "a row a provider and country; read once a second where messages are routed",
     "rotation._UNINDEXED": "a key rotation",
     "rotation._DROP_INDEX": "a key rotation",
 }
