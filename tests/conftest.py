@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from identity_service.db import migrate
 from identity_service.db.store import prepare_engine
 from identity_service.db.tables import metadata
-from tests.support import postgres
+from tests.support import browser, postgres
 from tests.support.world import World
 
 _server = pytest.StashKey[postgres.Server]()
@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"stores: SQLite, and {config.stash[_server].description}"
+    return f"stores: SQLite, and {config.stash[_server].description}\nbrowser: {browser.describe()}"
 
 
 @pytest.fixture(scope="session")

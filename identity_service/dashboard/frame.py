@@ -64,7 +64,7 @@ _STATUS: Final = {
 def install(app: Flask, services: Container) -> None:
     """Route the dashboard's pages."""
     # Each declares its pages on the blueprint; none may be missing when it is registered.
-    from identity_service.dashboard import doors, history, members, overview  # noqa: F401
+    from identity_service.dashboard import doors, history, members, overview, phones  # noqa: F401
 
     app.extensions[_SERVICES] = services
     app.register_blueprint(dashboard)
@@ -221,6 +221,7 @@ def page(template: str, status: int = 200, /, **values: Any) -> Response:
         status,
     )
     made.headers["Content-Security-Policy"] = _POLICY
+    made.headers["Referrer-Policy"] = "same-origin"  # without any, a form's Origin would be `null`
     made.headers["Content-Language"] = say.locale
     made.headers["X-Robots-Tag"] = "noindex, nofollow, noarchive"
     return made
@@ -228,8 +229,10 @@ def page(template: str, status: int = 200, /, **values: Any) -> Response:
 
 def _places(services: Container) -> set[str]:
     """Return which pages there are to go to."""
-    del services
-    return {"overview", "members", "events", "audit", "dead", "sessions"}
+    places = {"overview", "members", "events", "audit", "dead", "sessions"}
+    if "inbox" in services.settings.providers and not services.settings.production:
+        places.add("phones")
+    return places
 
 
 def paging(limit: int = _PAGE) -> Paging:

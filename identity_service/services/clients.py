@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, bindparam, insert, or_, select, update
 
 from identity_service.crypto import Hasher
-from identity_service.db.store import Statement, Tx, binds
+from identity_service.db.store import Statement, Tx, binds, insert_if_new
 from identity_service.db.tables import api_keys, clients
 from identity_service.errors import Refused, not_found
 from identity_service.ports import Entropy, Ids, Instant
@@ -43,6 +43,7 @@ class Scope(StrEnum):
 _ADD_CLIENT = Statement(
     insert(clients).values(id=bindparam("id"), name=bindparam("name"), created_at=bindparam("created_at"))
 )
+_ADD_BUILT_IN = insert_if_new(clients, ("id", "name", "created_at"))
 _BY_NAME = Statement(
     select(clients.c.id, clients.c.name, clients.c.disabled_at).where(
         or_(clients.c.name == bindparam("name"), clients.c.id == bindparam("name"))
@@ -156,6 +157,14 @@ class Clients:
         client_id = self._ids.new("cli")
         tx.run(_ADD_CLIENT, id=client_id, name=name, created_at=tx.now)
         return self._new_key(tx, client_id, name, scopes, expires_at)
+
+    def built_in(self, tx: Tx, name: str) -> str:
+        """Return the id of a client of our own that has no key, made at its first use.
+
+        Pages act in its name.  No command can name a client so: the names of ours stand in brackets.
+        """
+        tx.run(_ADD_BUILT_IN, id=self._ids.new("cli"), name=name, created_at=tx.now)
+        return str(self._named(tx, name).id)
 
     def rotate(
         self,

@@ -1,0 +1,94 @@
+"""Pictures of the pages for the documentation: `python -m tests.browser.screenshots docs/screenshots`.
+
+They show made-up networks, at a desk's and a phone's width, light and dark.  Whoever makes
+them looks at them before they are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+from sqlalchemy import create_engine
+from werkzeug.serving import make_server
+
+from identity_service.db import migrate
+from identity_service.db.store import prepare_engine
+from identity_service.demo import seed_demo
+from tests.browser.conftest import NARROW, WIDE, Site
+from tests.support.browser import find_browser
+from tests.support.world import OPERATOR, World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """One picture.  `prepare` brings the page into the state that is shown."""
+
+    name: str
+    path: str
+    size: tuple[int, int] = WIDE
+    scheme: str = "light"
+    prepare: Callable[[Page], None] | None = None
+
+
+def _play(page: Page) -> None:
+    page.get_by_role("button", name="Open an invite link").click()
+    page.locator(".bubble button").first.wait_for()
+
+
+def shots(site: Site) -> list[Shot]:
+    demo = seed_demo(site.world.services, OPERATOR)
+    dov = demo.members["demo-dov"]
+    return [
+        Shot(name="overview", path="/dashboard"),
+        Shot(name="member", path=f"/dashboard/members/{dov}", scheme="dark"),
+        Shot(name="phones", path="/dashboard/phones?to=%2B12025550143", prepare=_play),
+        Shot(name="member-phone", path=f"/dashboard/members/{dov}", size=NARROW),
+    ]
+
+
+def take(folder: Path, only: set[str]) -> None:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=find_browser(), args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
+        database = Path("var/identity.sqlite3").resolve()
+        database.parent.mkdir()
+        engine = create_engine(f"sqlite:///{database}")
+        prepare_engine(engine)
+        migrate.upgrade(engine)
+        world = World(f"sqlite:///{database}")
+        site = Site(world, make_server("127.0.0.1", 0, world.app, threaded=True))
+        site.start()
+        for shot in shots(site):
+            if only and shot.name not in only:
+                continue
+            width, height = shot.size
+            context = browser.new_context(
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if shot.scheme == "dark" else "light",
+                reduced_motion="reduce",
+            )
+            page = context.new_page()
+            page.goto(site.sign_in_link())
+            page.wait_for_url("**/dashboard")
+            page.goto(f"{site.url}{shot.path}")
+            if shot.prepare is not None:
+                shot.prepare(page)
+            page.screenshot(path=folder / f"{shot.name}.png")
+            context.close()
+        browser.close()
+        site.stop()
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]).resolve()
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        os.chdir(work)
+        take(target, set(sys.argv[2:]))
