@@ -5,6 +5,7 @@ One store is enough here, what differs between stores is tested without a browse
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ class Site:
         return f"http://127.0.0.1:{self.server.port}"
 
     def start(self) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request helps nobody
         for work in (self.server.serve_forever, self._work):
             thread = threading.Thread(target=work, daemon=True)
             thread.start()
