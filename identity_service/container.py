@@ -38,6 +38,7 @@ from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import QuotaLedger
 from identity_service.services.recovery import Recoveries
 from identity_service.services.registration import Registrations
+from identity_service.services.reviews import Reviews
 from identity_service.services.rotation import Rotation
 from identity_service.services.routing import Routing
 from identity_service.services.sanctions import Sanctions
@@ -67,6 +68,7 @@ class Container:
     invites: Invites
     quota: QuotaLedger
     eligibility: Eligibility
+    reviews: Reviews
     grants: Grants
     delivery: Delivery
     timeline: Timeline
@@ -219,6 +221,7 @@ def build(
         invites=invites,
         quota=quota,
         eligibility=eligibility,
+        reviews=Reviews(policies=policies, eligibility=eligibility, quota=quota, journal=journal),
         grants=Grants(quota=quota),
         delivery=delivery,
         timeline=timeline,
@@ -239,7 +242,7 @@ def build(
             sanctions=sanctions,
             journal=journal,
         ),
-        signals=Signals(ids=ids, journal=journal),
+        signals=Signals(policies=policies, ids=ids, journal=journal),
         assertions=assertions,
         credentials=credentials,
         housekeeping=Housekeeping(

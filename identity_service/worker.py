@@ -25,6 +25,7 @@ from identity_service.container import Container
 from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
 from identity_service.sending import AT_ONCE, IDLE_SECONDS, Sender
+from identity_service.services.reviews import BATCH as REVIEWS_AT_ONCE
 
 log = structlog.get_logger("worker")
 _HOUSEKEEPING_SECONDS: Final = 2.0
@@ -86,11 +87,12 @@ class Worker:
         """Do one round of everything but messages."""
         numbered = self._guarded("sequence", self.sequence)
         learnt = self._guarded("learn", self.learn)
+        reviewed = self._guarded("review", self.review)
         self._beat()
         if monotonic() - self._last_housekeeping >= _HOUSEKEEPING_SECONDS:
             self._last_housekeeping = monotonic()
             self.housekeep()
-        return bool(numbered or learnt)
+        return bool(numbered or learnt or reviewed)
 
     def _guarded(self, job: str, work: Callable[[], int]) -> int:
         """Run one job; what goes wrong in it is told and stops no other."""
@@ -149,6 +151,35 @@ class Worker:
         count = services.store.transact(SYSTEM, number)
         telemetry.SEQUENCED.inc(count)
         return count
+
+    # -- levels and earning -------------------------------------------------------------------------------
+
+    def review(self) -> int:
+        """Look at members whose time has come; return how many."""
+        services = self._services
+        if not services.store.query(SYSTEM, services.reviews.is_due):
+            return 0  # looked first, as for messages
+        try:
+            count = services.store.transact(SYSTEM, services.reviews.step)
+        except Unavailable:
+            raise
+        except Exception:
+            # One member that cannot be settled must not stop the others: find it, and leave it for later.
+            self._review_singly()
+            raise
+        telemetry.REVIEWS.inc(count)
+        return count
+
+    def _review_singly(self) -> None:
+        services = self._services
+        one = functools.partial(services.reviews.step, limit=1)
+        for _ in range(REVIEWS_AT_ONCE):
+            try:
+                services.store.transact(SYSTEM, one)
+            except Unavailable:
+                raise
+            except Exception:  # noqa: BLE001 - told by the caller
+                services.store.transact(SYSTEM, services.reviews.set_aside)
 
     # -- time ---------------------------------------------------------------------------------------------
 

@@ -166,12 +166,17 @@ members = _table(
     Column("trust_standing", Float, nullable=True),  # S, the score with the inviter left out
     Column("trust_from_inviter", Float, nullable=True),  # t, what the inviter adds
     Column("level", String(30), nullable=False),
+    _at("level_since", nullable=True),  # none: since the member joined
+    _at("earn_from", nullable=True),  # when the next period of earning begins; none: nothing was earned yet
+    # When level and earning are looked at again: at once for whoever is new, and for nobody where it is none.
+    Column("review_at", BigInteger, nullable=True, server_default=text("0")),
     # The quota ledger's running sums; `quota_entries` is the truth, these are what the guard reads.
     _count("quota_available"),
     _count("quota_granted"),
     _count("quota_spent"),
     _count("quota_refunded"),
     _count("quota_expired"),
+    _count("quota_earned"),  # of what is available, how much was earned and not granted
     # What the sanctions in force amount to, so that no hot path joins them.
     _count("invites_frozen"),
     _one_of("state", "active", "suspended", "banned", "erased"),
@@ -179,6 +184,7 @@ members = _table(
     CheckConstraint(
         "quota_available = quota_granted - quota_spent + quota_refunded - quota_expired", name="quota_adds_up"
     ),
+    CheckConstraint("quota_earned >= 0 AND quota_earned <= quota_available", name="quota_earned_within"),
     CheckConstraint("inviter_id IS NULL OR campaign_id IS NULL", name="one_origin"),
     CheckConstraint("inviter_id IS NULL OR inviter_id <> id", name="not_own_inviter"),
     _partial("uq_members_external_id", "external_id", where="external_id IS NOT NULL", unique=True),
@@ -186,6 +192,7 @@ members = _table(
     Index("ix_members_inviter_id", "inviter_id", "id"),
     _partial("ix_members_campaign_id", "campaign_id", "id", where="campaign_id IS NOT NULL"),
     Index("ix_members_invite_id", "invite_id"),
+    _partial("ix_members_review_at", "review_at", where="review_at IS NOT NULL"),
     _partial("ix_members_unscored", "id", where="trust_log_odds IS NULL"),
 )
 
@@ -300,6 +307,7 @@ invites = _table(
     _partial("ix_invites_campaign_id", "campaign_id", "id", where="campaign_id IS NOT NULL"),
     _partial("ix_invites_phone_id", "phone_id", where="phone_id IS NOT NULL"),
     _partial("ix_invites_open_expires_at", "expires_at", where="state = 'open'"),
+    _partial("ix_invites_open_issuer_id", "issuer_id", "expires_at", where="state = 'open'"),
 )
 
 invite_holds = _table(
@@ -323,7 +331,9 @@ quota_lots = _table(
     Column("remaining", Integer, nullable=False),
     _at("expires_at", nullable=True),
     Column("batch_id", String(120), nullable=True),
+    Column("kind", String(8), nullable=False, server_default=text("'grant'")),
     CheckConstraint("remaining >= 0", name="remaining_not_negative"),
+    _one_of("kind", "grant", "earn"),
     Index("ix_quota_lots_member_id", "member_id", "id"),
     _partial("ix_quota_lots_batch_id", "batch_id", where="batch_id IS NOT NULL"),
     _partial("ix_quota_lots_due", "expires_at", where="remaining > 0 AND expires_at IS NOT NULL"),
@@ -342,7 +352,11 @@ quota_entries = _table(
     Column("reason", Text, nullable=False),
     _at("created_at"),
     _at("expires_at", nullable=True),
+    _at("period_at", nullable=True),  # when the period began for which this was earned
     _one_of("kind", "grant", "earn", "spend", "refund", "expire"),
+    CheckConstraint("(kind = 'earn') = (period_at IS NOT NULL)", name="earned_for_a_period"),
+    # Behind the guard on the member's row: no period is paid twice.
+    _partial("uq_quota_entries_period", "member_id", "period_at", where="kind = 'earn'", unique=True),
     CheckConstraint("(kind IN ('spend', 'expire')) = (amount < 0) AND amount <> 0", name="sign_fits_kind"),
     Index("ix_quota_entries_member_id", "member_id", "id"),
     _partial("ix_quota_entries_invite_id", "invite_id", where="invite_id IS NOT NULL"),

@@ -333,6 +333,32 @@ class Ladder:
         grid = (now if earn_from is None else earn_from) + self.rules.period
         return grid if grid > now else now + self.rules.period
 
+    def crosses(self, before: Sequence[float], now: Sequence[float]) -> bool:
+        """Whether scores (L, conduct, standing, from the inviter) move over a threshold, or are new."""
+        return any(
+            math.isnan(was) or any((was < cut) != (is_ < cut) for cut in cuts)
+            for was, is_, cuts in zip(before, now, self._cuts, strict=True)
+        )
+
+    @cached_property
+    def _cuts(self) -> tuple[frozenset[float], ...]:
+        """The thresholds of each score, over all levels."""
+        asked = [c for level in self.levels for c in (level.enter, level.kept_by)]
+        probation = [c.probation.below for c in asked if c.probation is not None]
+        found: list[list[float | None]] = [
+            [c.log_odds for c in asked],
+            [c.conduct for c in asked],
+            [*(c.standing for c in asked), self.rules.restricted_below],
+            [*(c.from_inviter for c in asked), *probation],
+        ]
+        return tuple(frozenset(cut for cut in cuts if cut is not None) for cuts in found)
+
+    @cached_property
+    def shortest_absence(self) -> Instant | None:
+        """The shortest time after which not having been seen counts against a member."""
+        asked = [c.seen_within for level in self.levels for c in (level.enter, level.kept_by)]
+        return min((span for span in asked if span is not None), default=None)
+
     # -- what time alone will change ------------------------------------------------------------------
 
     def next_change(self, facts: MemberFacts, now: Instant) -> Instant | None:

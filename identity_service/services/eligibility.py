@@ -6,9 +6,21 @@ The one place where a member's facts are read from the store, for refusing, for 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, BindParameter, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnClause,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from identity_service.db.store import Statement, Tx
 from identity_service.db.tables import invites, members, phones, sanctions
@@ -21,22 +33,35 @@ from identity_service.services.quota import QuotaLedger
 
 _now = bindparam("now_", type_=BigInteger)
 _member: BindParameter[str] = bindparam("member")
-FACTS = (
+_of_phone = select(phones.c.kind).where(phones.c.id == members.c.phone_id).scalar_subquery()
+_child = members.alias("child")
+_one: ColumnClause[int] = literal_column("1")
+# Most members have neither sanctions nor invitees: the row itself says for whom there is more to ask.
+FACTS: Final = select(
     members.c.id,
     members.c.state,
     members.c.invites_frozen,
     members.c.joined_at,
     members.c.last_seen_at,
-    members.c.phone_id,
     members.c.phone_verified_at,
     members.c.trust_log_odds,
     members.c.trust_conduct,
     members.c.trust_standing,
     members.c.trust_from_inviter,
     members.c.level,
+    members.c.level_since,
+    members.c.earn_from,
+    members.c.review_at,
+    members.c.quota_earned,
+    _of_phone.label("phone_kind"),
+    exists(select(_one).where(sanctions.c.member_id == members.c.id)).label("sanctioned"),
+    exists(select(_one).where(_child.c.inviter_id == members.c.id)).label("inviting"),
 )
-"""The columns of a member's row that levels look at."""
-_FACTS = Statement(select(*FACTS).where(members.c.id == _member))
+"""What is read of a member to judge it; `Eligibility.member` turns it into facts."""
+_of_member = FACTS.where(members.c.id == _member)
+_FACTS = Statement(_of_member)
+# PostgreSQL holds the row until the end, as SQLite holds the whole store: what is decided stays true.
+_FACTS_LOCKED = Statement(_of_member, postgresql=_of_member.with_for_update(of=members, key_share=True))
 _BARS = Statement(  # when the sanctions that keep a member from inviting have all ended by themselves
     select(
         func.max(sanctions.c.expires_at).label("last_end"),
@@ -55,7 +80,6 @@ _JUDGED = Statement(
         or_(sanctions.c.expires_at.is_(None), sanctions.c.expires_at > _now),
     )
 )
-_PHONE = Statement(select(phones.c.kind).where(phones.c.id == bindparam("phone")))
 _newest = (
     select(members.c.state)
     .where(members.c.inviter_id == _member)
@@ -90,7 +114,17 @@ class Eligibility:
         Raises:
             Refused: `not_found`.
         """
-        row = tx.one(_FACTS, member=member_id)
+        return self._decide(tx, tx.one(_FACTS, member=member_id), uses)
+
+    def decide_locked(self, tx: Tx, member_id: str, uses: int) -> Decision:
+        """Decide, and hold the member's row: what is allowed can be taken in this transaction.
+
+        Raises:
+            Refused: `not_found`.
+        """
+        return self._decide(tx, tx.one(_FACTS_LOCKED, member=member_id), uses)
+
+    def _decide(self, tx: Tx, row: Any, uses: int) -> Decision:
         if row is None:
             raise not_found("member")
         policy = self._policies.of(tx)
@@ -98,7 +132,8 @@ class Eligibility:
         return may_invite(facts, uses=uses, ladder=policy.ladder, version=policy.version, now=tx.now)
 
     def _inviter(self, tx: Tx, row: Any, uses: int) -> InviterFacts:
-        member = self.member(tx, row)
+        unspent = self._quota.unspent(tx, row.id)
+        member = replace(self.member(tx, row), earned=unspent.earned)
         barred = row.state == "suspended" or bool(row.invites_frozen)
         cap = self._policies.of(tx).ladder.open_cap(member)
         open_uses = tx.one(_OPEN_USES, member=row.id, now_=tx.now).uses
@@ -107,17 +142,16 @@ class Eligibility:
             state=row.state,
             invites_frozen=bool(row.invites_frozen),
             member=member,
-            granted=self._quota.balance(tx, row.id).available,
+            granted=unspent.granted,
             barred_until=self._barred_until(tx, row.id) if barred else None,
             open_uses=int(open_uses),
             room_at=self._room_at(tx, row.id, open_uses + uses - (cap or 0)) if full else None,
         )
 
     def member(self, tx: Tx, row: Any) -> MemberFacts:
-        """Return what levels look at, of a member whose `FACTS` were read."""
-        judged, judged_until = self._judged(tx, row.id)
-        outcomes = tx.one(_OUTCOMES, member=row.id)
-        phone = None if row.phone_id is None else tx.one(_PHONE, phone=row.phone_id)
+        """Return what levels look at, of a member of whom `FACTS` were read; `earned` is the caller's."""
+        judged, judged_until = self._judged(tx, row.id) if row.sanctioned else (False, None)
+        outcomes = tx.one(_OUTCOMES, member=row.id) if row.inviting else None
         return MemberFacts(
             joined_at=row.joined_at,
             last_seen_at=row.last_seen_at,
@@ -126,13 +160,14 @@ class Eligibility:
             standing=_odds(row.trust_standing),
             from_inviter=_odds(row.trust_from_inviter),
             phone_verified=row.phone_verified_at is not None,
-            phone_kind=None if phone is None else phone.kind,
-            invitees=int(outcomes.joined),
-            invitees_banned=int(outcomes.banned),
+            phone_kind=row.phone_kind,
+            invitees=0 if outcomes is None else int(outcomes.joined),
+            invitees_banned=0 if outcomes is None else int(outcomes.banned),
             adjudicated=judged,
             adjudicated_until=judged_until,
             level=row.level,
-            level_since=row.joined_at,
+            level_since=row.joined_at if row.level_since is None else row.level_since,
+            earn_from=row.earn_from,
         )
 
     def _judged(self, tx: Tx, member_id: str) -> tuple[bool, Instant | None]:

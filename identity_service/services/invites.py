@@ -25,7 +25,7 @@ from identity_service.db.store import Statement, Tx, binds, insert_if_new
 from identity_service.db.tables import campaigns, invites, members, messages, phones
 from identity_service.errors import FieldError, Refused, invalid, not_found
 from identity_service.policy.budgets import Lane
-from identity_service.policy.inviting import may_still_vouch
+from identity_service.policy.inviting import Decision, RuleResult, may_still_vouch
 from identity_service.ports import Entropy, Ids, Instant, rfc3339_or_none
 from identity_service.services import budgets
 from identity_service.services.delivery import Delivery, Outgoing
@@ -340,37 +340,21 @@ class Invites:
             raise invalid("/expires_in", "out_of_range", "No invite may live so long.")
 
     def _take_quota(self, tx: Tx, issuer_id: str, uses: int) -> list[Draw]:
-        """Take the quota in one guarded statement; only a refusal asks the policy which rule it was."""
-        for _ in range(2):
-            draws = self._quota.take(tx, issuer_id, uses)
-            if draws is not None:
-                return draws
-            reason = self._why_refused(tx, issuer_id, uses)
-            if reason is not None:
-                raise reason
-            # What stood in the way went away between the two statements: ask once more.
-        raise Refused("quota_exhausted", "The member's quota is changing; try again.", retry_at=tx.now)
-
-    def _why_refused(self, tx: Tx, issuer_id: str, uses: int) -> Refused | None:
-        """Return the refusal of the rule that stands in the way, with all that there is to say of it."""
+        """Take the quota: of grants in one guarded statement, else by the rules, under the row's lock."""
+        draws = self._quota.take_granted(tx, issuer_id, uses)
+        if draws is not None:
+            return draws
         row = tx.one(_ISSUER, id=issuer_id)
         if row is None or row.state == "erased":
             raise invalid("/issuer_id", "member_unknown", "There is no such member.")
-        decision = self._eligibility.decide(tx, issuer_id, uses)
-        rule = decision.reason
-        if rule is None:
-            return None
-        return Refused(
-            rule.code,
-            rule.detail,
-            retry_at=rule.earliest_at,
-            available=decision.granted + decision.earned,
-            rule=rule.rule,
-            value=rule.value,
-            threshold=rule.threshold,
-            earliest_at=rfc3339_or_none(rule.earliest_at),
-            policy_version=decision.version,
-        )
+        decision = self._eligibility.decide_locked(tx, issuer_id, uses)
+        if decision.reason is not None:
+            raise _refuse(decision, decision.reason)
+        self._quota.sweep(tx, issuer_id)
+        draws = self._quota.take(tx, issuer_id, uses, earned=decision.may_spend_earned)
+        if draws is None:
+            raise AssertionError(f"{issuer_id} may invite and cannot")
+        return draws
 
     def campaign_id(self, tx: Tx, name: str) -> str:
         """Return a campaign's id; its first use makes it."""
@@ -598,6 +582,21 @@ class Invites:
 
     def _tell(self, tx: Tx, kind: str, invite_id: str, **data: Any) -> None:
         self._journal.tell(tx, kind, invite_id, {"invite_id": invite_id} | data)
+
+
+def _refuse(decision: Decision, rule: RuleResult) -> Refused:
+    """Return the refusal of a rule, with all that there is to say of it."""
+    return Refused(
+        rule.code,
+        rule.detail,
+        retry_at=rule.earliest_at,
+        available=decision.granted + decision.earned,
+        rule=rule.rule,
+        value=rule.value,
+        threshold=rule.threshold,
+        earliest_at=rfc3339_or_none(rule.earliest_at),
+        policy_version=decision.version,
+    )
 
 
 def _why_not(row: Any, phone_id: str | None, now: Instant) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, case, func, literal, select, update
+from sqlalchemy import BigInteger, Select, bindparam, case, func, literal, select, update
 
 from identity_service.db.store import Statement, Tx, among, insert_if_new, insert_many
 from identity_service.db.tables import campaigns, invites, members, phones
@@ -102,7 +102,16 @@ _MISCOUNTED = Statement(
 _HELD = Statement(select(members.c.phone_id).where(among(members.c.phone_id)))
 _ANYBODY = Statement(select(members.c.id).where(members.c.id > "").limit(1))
 _SEEN = Statement(
-    update(members).where(members.c.id == bindparam("id_")).values(last_seen_at=bindparam("seen"))
+    update(members)
+    .where(members.c.id == bindparam("id_"))
+    .values(
+        last_seen_at=bindparam("seen"),
+        # Who was away for long is looked at again: activity is a condition of earning.
+        review_at=case(
+            (members.c.last_seen_at < bindparam("away_since", type_=BigInteger), 0),
+            else_=members.c.review_at,
+        ),
+    )
 )
 
 
@@ -242,7 +251,8 @@ class Members:
 
     def seen(self, tx: Tx, member_id: str) -> None:
         """Note that the member showed up: what dormancy is measured from."""
-        tx.run(_SEEN, id_=member_id, seen=tx.now)
+        away_since = tx.now - (self._policies.of(tx).ladder.shortest_absence or tx.now)
+        tx.run(_SEEN, id_=member_id, seen=tx.now, away_since=away_since)
 
     # -- reading ----------------------------------------------------------------------------------------
 

@@ -1,13 +1,17 @@
 """The quota ledger: how many invites a member may still give, and how that came to be.
 
 Append-only entries (grant, earn, spend, refund, expire) with actor, reason and expiry.  Grants stand in
-*lots*, because each may expire on its own day; spending takes from the lot that expires first.  The sums on
-the member's row are what the guard reads, and a CHECK holds them to the ledger's arithmetic.
+*lots*, because each may expire on its own day; spending takes from the lot that expires first.  A lot was
+granted by somebody or earned by the rules; what was earned may be spent only by whom the rules allow it
+(`eligibility.py` decides, in the same transaction).  The sums on the member's row are what the guards read,
+and CHECKs hold them to the ledger's arithmetic.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, exists, func, insert, literal_column, or_, select, update
@@ -17,38 +21,57 @@ from identity_service.db.tables import members
 from identity_service.db.tables import quota_entries as entries
 from identity_service.db.tables import quota_lots as lots
 from identity_service.errors import not_found
-from identity_service.ports import Ids, Instant
+from identity_service.ports import Ids, Instant, rfc3339
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of
 
 _n = bindparam("n", type_=BigInteger)
+_earned = bindparam("earned", type_=BigInteger)
+"""How many of `n` are earned ones."""
 _now = bindparam("now_", type_=BigInteger)
 _overdue = exists(
     select(literal_column("1")).where(
         lots.c.member_id == bindparam("member"), lots.c.remaining > 0, lots.c.expires_at <= _now
     )
 )
+_free = (
+    members.c.id == bindparam("member"),
+    members.c.state == "active",
+    members.c.invites_frozen == 0,
+    ~_overdue,
+)
 # Asks for the balance and the standing at once, so that a ban cannot slip in between.  Lots that are over but
-# not yet swept must not be spent: the guard sees them.
+# not yet swept must not be spent: the guard sees them.  Whoever has earned invites goes the longer way.
+_SPEND_GRANTED = Statement(
+    update(members)
+    .where(*_free, members.c.quota_earned == 0, members.c.quota_available >= _n)
+    .values(quota_available=members.c.quota_available - _n, quota_spent=members.c.quota_spent + _n)
+)
 _SPEND = Statement(
     update(members)
     .where(
-        members.c.id == bindparam("member"),
-        members.c.state == "active",
-        members.c.invites_frozen == 0,
-        members.c.quota_available >= _n,
-        ~_overdue,
+        *_free,
+        members.c.quota_earned >= _earned,
+        members.c.quota_available - members.c.quota_earned >= _n - _earned,
     )
-    .values(quota_available=members.c.quota_available - _n, quota_spent=members.c.quota_spent + _n)
+    .values(
+        quota_available=members.c.quota_available - _n,
+        quota_spent=members.c.quota_spent + _n,
+        quota_earned=members.c.quota_earned - _earned,
+    )
 )
 _OVERDUE = Statement(
-    select(lots.c.id, lots.c.remaining).where(
+    select(lots.c.id, lots.c.remaining, lots.c.kind).where(
         lots.c.member_id == bindparam("member"), lots.c.remaining > 0, lots.c.expires_at <= _now
     )
 )
 _LIVE_LOTS = Statement(
-    select(lots.c.id, lots.c.remaining)
-    .where(lots.c.member_id == bindparam("member"), lots.c.remaining > 0)
+    select(lots.c.id, lots.c.remaining, lots.c.kind)
+    .where(
+        lots.c.member_id == bindparam("member"),
+        lots.c.remaining > 0,
+        or_(lots.c.expires_at.is_(None), lots.c.expires_at > _now),
+    )
     .order_by(lots.c.expires_at.is_(None), lots.c.expires_at, lots.c.id)
 )
 _first_lot = (
@@ -73,7 +96,7 @@ _PUT_BACK = Statement(
     update(lots)
     .where(lots.c.id == bindparam("lot"))
     .values(remaining=lots.c.remaining + _n)
-    .returning(lots.c.expires_at)
+    .returning(lots.c.expires_at, lots.c.kind)
 )
 _EXPIRE_LOT = Statement(
     update(lots).where(lots.c.id == bindparam("lot"), lots.c.remaining == _n).values(remaining=0)
@@ -81,19 +104,33 @@ _EXPIRE_LOT = Statement(
 _COUNT_EXPIRED = Statement(
     update(members)
     .where(members.c.id == bindparam("member"))
-    .values(quota_available=members.c.quota_available - _n, quota_expired=members.c.quota_expired + _n)
+    .values(
+        quota_available=members.c.quota_available - _n,
+        quota_expired=members.c.quota_expired + _n,
+        quota_earned=members.c.quota_earned - _earned,
+    )
 )
 _COUNT_GRANTED = Statement(
     update(members)
     .where(members.c.id == bindparam("member"))
-    .values(quota_available=members.c.quota_available + _n, quota_granted=members.c.quota_granted + _n)
+    .values(
+        quota_available=members.c.quota_available + _n,
+        quota_granted=members.c.quota_granted + _n,
+        quota_earned=members.c.quota_earned + _earned,
+    )
 )
 _COUNT_REFUNDED = Statement(
     update(members)
     .where(members.c.id == bindparam("member"))
-    .values(quota_available=members.c.quota_available + _n, quota_refunded=members.c.quota_refunded + _n)
+    .values(
+        quota_available=members.c.quota_available + _n,
+        quota_refunded=members.c.quota_refunded + _n,
+        quota_earned=members.c.quota_earned + _earned,
+    )
 )
-_ADD_LOT = Statement(insert(lots).values(binds(("id", "member_id", "remaining", "expires_at", "batch_id"))))
+_ADD_LOT = Statement(
+    insert(lots).values(binds(("id", "member_id", "remaining", "expires_at", "batch_id", "kind")))
+)
 _ENTRY_COLUMNS = (
     "id",
     "member_id",
@@ -106,6 +143,7 @@ _ENTRY_COLUMNS = (
     "reason",
     "created_at",
     "expires_at",
+    "period_at",
 )
 _ADD_ENTRY = Statement(insert(entries).values(binds(_ENTRY_COLUMNS)))
 _SPENT_ON = Statement(
@@ -146,12 +184,21 @@ _DUE = Statement(
     .distinct()
     .limit(bindparam("limit"))
 )
-_LOT = Statement(select(lots.c.id, lots.c.member_id, lots.c.remaining).where(lots.c.id == bindparam("lot")))
+_LOT = Statement(
+    select(lots.c.id, lots.c.member_id, lots.c.remaining, lots.c.kind).where(lots.c.id == bindparam("lot"))
+)
 _BATCH_LOTS = Statement(
     select(lots.c.id, lots.c.member_id, lots.c.remaining)
     .where(lots.c.batch_id == bindparam("batch"), lots.c.remaining > 0)
     .order_by(lots.c.member_id)
 )
+
+
+class LotKind(StrEnum):
+    """How a lot came: by somebody's word, or by the rules."""
+
+    GRANT = "grant"
+    EARN = "earn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +217,25 @@ class Grant:
     reason: str
     batch_id: str | None = None
     expires_at: Instant | None = None
-    kind: str = "grant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earned:
+    """What a period brings to a member by the rules."""
+
+    member_id: str
+    amount: int
+    period_at: Instant
+    expires_at: Instant
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unspent:
+    """What may still be spent, by how it came."""
+
+    granted: int
+    earned: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,18 +298,19 @@ class QuotaLedger:
             remaining=grant.amount,
             expires_at=grant.expires_at,
             batch_id=grant.batch_id,
+            kind=LotKind.GRANT.value,
         )
         self._enter(
             tx,
             grant.member_id,
             lot,
-            grant.kind,
+            "grant",
             grant.amount,
             reason=grant.reason,
             batch_id=grant.batch_id,
             expires_at=grant.expires_at,
         )
-        tx.run(_COUNT_GRANTED, member=grant.member_id, n=grant.amount)
+        tx.run(_COUNT_GRANTED, member=grant.member_id, n=grant.amount, earned=0)
         self._journal.tell(
             tx,
             "quota.granted",
@@ -255,30 +321,96 @@ class QuotaLedger:
         available = self.balance(tx, grant.member_id).available
         return Granted(member_id=grant.member_id, result="granted", amount=grant.amount, available=available)
 
-    def take(self, tx: Tx, member_id: str, n: int) -> list[Draw] | None:
-        """Take `n` from the balance, the lots that expire first first; `enter_spend` writes what it was for.
+    def earn(self, tx: Tx, earned: Earned) -> None:
+        """Add what a period brought; the caller has the member's row and has settled that it is due.
+
+        A period that was paid already breaks a unique rule and the whole transaction with it.
+        """
+        lot = self._ids.new("lot")
+        tx.run(
+            _ADD_LOT,
+            id=lot,
+            member_id=earned.member_id,
+            remaining=earned.amount,
+            expires_at=earned.expires_at,
+            batch_id=None,
+            kind=LotKind.EARN.value,
+        )
+        self._enter(
+            tx,
+            earned.member_id,
+            lot,
+            "earn",
+            earned.amount,
+            reason=earned.reason,
+            expires_at=earned.expires_at,
+            period_at=earned.period_at,
+        )
+        tx.run(_COUNT_GRANTED, member=earned.member_id, n=earned.amount, earned=earned.amount)
+        told = {
+            "member_id": earned.member_id,
+            "amount": earned.amount,
+            "expires_at": rfc3339(earned.expires_at),
+        }
+        self._journal.tell(tx, "quota.earned", earned.member_id, told, detail={"reason": earned.reason})
+
+    def unspent(self, tx: Tx, member_id: str) -> Unspent:
+        """Return what may still be spent; lots that are over do not count, swept or not."""
+        found = Counter[str]()
+        for lot in tx.all(_LIVE_LOTS, member=member_id, now_=tx.now):
+            found[lot.kind] += lot.remaining
+        return Unspent(granted=found[LotKind.GRANT], earned=found[LotKind.EARN])
+
+    def take_granted(self, tx: Tx, member_id: str, n: int) -> list[Draw] | None:
+        """Take `n` from a member who has nothing but grants, the lots that expire first first.
+
+        `enter_spend` writes what it was for.
 
         Returns:
-            None where the member may not invite or has not so many left; then nothing was changed.
+            None where the member may not invite, has not so many left, or has earned invites as well; then
+            nothing was changed, but that lots whose time is over have expired.
         """
-        if not tx.run(_SPEND, member=member_id, n=n, now_=tx.now) and not (
-            self.sweep(tx, member_id) and tx.run(_SPEND, member=member_id, n=n, now_=tx.now)
+        if not tx.run(_SPEND_GRANTED, member=member_id, n=n, now_=tx.now) and not (
+            self.sweep(tx, member_id) and tx.run(_SPEND_GRANTED, member=member_id, n=n, now_=tx.now)
         ):
             return None
         first = tx.one(_DRAW_FIRST, member=member_id, n=n)
         return self._draw(tx, member_id, n) if first is None else [Draw(lot_id=first.id, amount=n)]
 
+    def take(self, tx: Tx, member_id: str, n: int, *, earned: bool) -> list[Draw] | None:
+        """Take `n`, of earned invites only where that is allowed, the lots that expire first first.
+
+        The caller has locked the member's row and asked the rules under that lock.
+        """
+        plan = self._plan(tx, member_id, n, earned=earned)
+        if plan is None:
+            return None
+        of_earned = sum(amount for lot, amount in plan if lot.kind == LotKind.EARN)
+        if not tx.run(_SPEND, member=member_id, n=n, earned=of_earned, now_=tx.now):
+            return None
+        draws = [Draw(lot_id=lot.id, amount=amount) for lot, amount in plan]
+        if not all(tx.run(_DRAW, lot=draw.lot_id, n=draw.amount) for draw in draws):
+            raise AssertionError(f"the lots of {member_id} changed under the lock of its row")
+        return draws
+
     def _draw(self, tx: Tx, member_id: str, n: int) -> list[Draw]:
         """Take from several lots.  The member's row is ours, so nobody else draws meanwhile."""
-        draws = []
-        for lot in tx.all(_LIVE_LOTS, member=member_id):
-            part = min(n, lot.remaining)
-            if part and tx.run(_DRAW, lot=lot.id, n=part):
-                draws.append(Draw(lot_id=lot.id, amount=part))
-                n -= part
-        if n:
+        plan = self._plan(tx, member_id, n, earned=True)
+        if plan is None:
             raise AssertionError(f"the lots of {member_id} do not add up to the balance")
-        return draws
+        for lot, amount in plan:
+            tx.run(_DRAW, lot=lot.id, n=amount)
+        return [Draw(lot_id=lot.id, amount=amount) for lot, amount in plan]
+
+    def _plan(self, tx: Tx, member_id: str, n: int, *, earned: bool) -> list[tuple[Any, int]] | None:
+        """Return from which lots `n` would come, or None where they are not so many."""
+        plan = []
+        for lot in tx.all(_LIVE_LOTS, member=member_id, now_=tx.now):
+            part = min(n, lot.remaining) if earned or lot.kind == LotKind.GRANT else 0
+            if part:
+                plan.append((lot, part))
+                n -= part
+        return None if n else plan
 
     def enter_spend(self, tx: Tx, member_id: str, draws: list[Draw], *, invite_id: str) -> None:
         for draw in draws:
@@ -296,7 +428,7 @@ class QuotaLedger:
                 continue
             lot = tx.one(_PUT_BACK, lot=spent.lot_id, n=part)
             self._enter(tx, member_id, spent.lot_id, "refund", part, invite_id=invite_id, reason=reason)
-            tx.run(_COUNT_REFUNDED, member=member_id, n=part)
+            tx.run(_COUNT_REFUNDED, member=member_id, n=part, earned=_of_earned(lot, part))
             if lot.expires_at is not None and lot.expires_at <= tx.now:
                 self.sweep(tx, member_id)
             left -= part
@@ -336,7 +468,8 @@ class QuotaLedger:
     def _expire(self, tx: Tx, member_id: str, lot: Any, reason: str) -> int:
         if not lot.remaining or not tx.run(_EXPIRE_LOT, lot=lot.id, n=lot.remaining):
             return 0  # spent or swept by another transaction meanwhile
-        tx.run(_COUNT_EXPIRED, member=member_id, n=lot.remaining)
+        of_earned = _of_earned(lot, lot.remaining)
+        tx.run(_COUNT_EXPIRED, member=member_id, n=lot.remaining, earned=of_earned)
         self._enter(tx, member_id, lot.id, "expire", -lot.remaining, reason=reason)
         self._journal.tell(
             tx,
@@ -359,6 +492,7 @@ class QuotaLedger:
         invite_id: str | None = None,
         batch_id: str | None = None,
         expires_at: Instant | None = None,
+        period_at: Instant | None = None,
     ) -> None:
         tx.run(
             _ADD_ENTRY,
@@ -373,4 +507,9 @@ class QuotaLedger:
             reason=reason,
             created_at=tx.now,
             expires_at=expires_at,
+            period_at=period_at,
         )
+
+
+def _of_earned(lot: Any, amount: int) -> int:
+    return amount if lot.kind == LotKind.EARN else 0

@@ -71,8 +71,11 @@ _LOCK = Statement(
 _SET = Statement(
     update(members)
     .where(members.c.id == bindparam("member"), members.c.state != "erased")
-    .values(state=bindparam("state_"), invites_frozen=bindparam("frozen"))
+    .values(state=bindparam("state_"), invites_frozen=bindparam("frozen"), review_at=0)
+    .returning(members.c.inviter_id)
 )
+# What becomes of invitees is a condition of the inviter's level.
+_LOOK_AT_INVITER = Statement(update(members).where(members.c.id == bindparam("member")).values(review_at=0))
 _LIFT = Statement(
     update(sanctions)
     .where(sanctions.c.id == bindparam("id_"), sanctions.c.lifted_at.is_(None))
@@ -226,10 +229,12 @@ class Sanctions:
 
     def _settle(self, tx: Tx, member_id: str) -> str:
         """Set the member's state to what the sanctions in force amount to; return it."""
-        tx.one(_LOCK, member=member_id)
+        before = tx.one(_LOCK, member=member_id)
         actions = [row.action for row in tx.all(_IN_FORCE, member=member_id, now_=tx.now)]
         state, frozen = _amounts_to(actions)
-        tx.run(_SET, member=member_id, state_=state, frozen=frozen)
+        row = tx.one(_SET, member=member_id, state_=state, frozen=frozen)
+        if row is not None and row.inviter_id is not None and "banned" in {before.state, state}:
+            tx.run(_LOOK_AT_INVITER, member=row.inviter_id)
         return state
 
     def get(self, tx: Tx, sanction_id: str) -> SanctionView:

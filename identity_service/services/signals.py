@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import BigInteger, bindparam, select, update
+from sqlalchemy import BigInteger, bindparam, case, select, update
 
 from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import members, signals
 from identity_service.errors import invalid, not_found
 from identity_service.ports import MINUTE, Ids, Instant
 from identity_service.services.journal import Journal
+from identity_service.services.policy_book import PolicyBook
 
 _CLOCK_SKEW: Final = 5 * MINUTE
 
@@ -34,7 +35,14 @@ _EXISTS = Statement(select(members.c.id).where(members.c.id == bindparam("id"), 
 _SEEN = Statement(
     update(members)
     .where(members.c.id == bindparam("member"), members.c.last_seen_at < bindparam("at_", type_=BigInteger))
-    .values(last_seen_at=bindparam("at_", type_=BigInteger))
+    .values(
+        last_seen_at=bindparam("at_", type_=BigInteger),
+        # Who was away for long is looked at again: activity is a condition of earning.
+        review_at=case(
+            (members.c.last_seen_at < bindparam("away_since", type_=BigInteger), 0),
+            else_=members.c.review_at,
+        ),
+    )
 )
 
 
@@ -54,8 +62,8 @@ class Received:
 
 
 class Signals:
-    def __init__(self, *, ids: Ids, journal: Journal) -> None:
-        self._ids, self._journal = ids, journal
+    def __init__(self, *, policies: PolicyBook, ids: Ids, journal: Journal) -> None:
+        self._policies, self._ids, self._journal = policies, ids, journal
 
     def receive(self, tx: Tx, signal: Signal) -> Received:
         """Keep a signal; the same client's same `reference` for one member and kind counts once.
@@ -82,7 +90,8 @@ class Signals:
         if not made:
             return Received(id=None, duplicate=True)
         if signal.kind is SignalKind.ACTIVITY:
-            tx.run(_SEEN, member=signal.member_id, at_=occurred_at)
+            away_since = tx.now - (self._policies.of(tx).ladder.shortest_absence or tx.now)
+            tx.run(_SEEN, member=signal.member_id, at_=occurred_at, away_since=away_since)
         else:
             # Activity is too frequent to tell everyone; the others change what is thought of a member.
             data = {"signal_id": signal_id, "member_id": signal.member_id, "kind": signal.kind.value}

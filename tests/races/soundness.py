@@ -35,6 +35,12 @@ RULES: Final = {
     "a balance is the sum of its lots": """
         SELECT m.id FROM members m WHERE m.quota_available <>
             (SELECT coalesce(sum(l.remaining), 0) FROM quota_lots l WHERE l.member_id = m.id)""",
+    "what a member has earned is what its earned lots hold": """
+        SELECT m.id FROM members m WHERE m.quota_earned <> (SELECT coalesce(sum(l.remaining), 0)
+            FROM quota_lots l WHERE l.member_id = m.id AND l.kind = 'earn')""",
+    "a lot is earned by an entry of that kind": """
+        SELECT l.id FROM quota_lots l WHERE (l.kind = 'earn') <> EXISTS
+            (SELECT 1 FROM quota_entries e WHERE e.lot_id = l.id AND e.kind = 'earn')""",
     "lifetime counters are the sums of their kinds": """
         SELECT m.id FROM members m WHERE m.quota_granted <> (SELECT coalesce(sum(e.amount), 0)
                 FROM quota_entries e WHERE e.member_id = m.id AND e.kind IN ('grant', 'earn'))
