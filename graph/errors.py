@@ -108,11 +108,12 @@ class BadParameter(GraphError, ValueError):
 
 
 class BadEvidence(GraphError, ValueError):
-    """A piece of evidence that must not count, such as a report on oneself."""
+    """A piece of evidence on ``member`` must not count, such as a report on oneself; ``reason`` says why."""
 
     code = "bad_evidence"
 
     def __init__(self, member: MemberKey, reason: str) -> None:
+        self.member, self.reason = member, reason
         self.member, self.reason = member, reason
         super().__init__(f"evidence on {member!r} is refused: {reason}")
 

@@ -44,6 +44,7 @@ from identity_service.services.routing import Routing
 from identity_service.services.sanctions import Sanctions
 from identity_service.services.signals import Signals
 from identity_service.services.timeline import Timeline
+from identity_service.services.trust import Trust
 from identity_service.services.verification import Verifications
 from identity_service.services.wording import Wording
 from identity_service.services.work import ProofOfWork
@@ -82,6 +83,7 @@ class Container:
     sanctions: Sanctions
     imports: Imports
     signals: Signals
+    trust: Trust
     assertions: Assertions
     credentials: Credentials
     housekeeping: Housekeeping
@@ -243,6 +245,7 @@ def build(
             journal=journal,
         ),
         signals=Signals(policies=policies, ids=ids, journal=journal),
+        trust=Trust(policies=policies),
         assertions=assertions,
         credentials=credentials,
         housekeeping=Housekeeping(

@@ -30,6 +30,7 @@ ROUTE_SHARE: Final = Gauge(
 SEQUENCED: Final = Counter("identity_journal_sequenced_total", "Journal rows numbered.")
 TASKS: Final = Counter("identity_housekeeping_total", "Things that time ended.", ("task",))
 REVIEWS: Final = Counter("identity_reviews_total", "Members whose level and earning were looked at.")
+SCORES: Final = Counter("identity_trust_scores_total", "Trust scores written.")
 FAULTS: Final = Counter("identity_worker_faults_total", "Jobs of the worker that failed.", ("job",))
 
 

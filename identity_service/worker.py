@@ -14,6 +14,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
 from typing import Final
@@ -26,6 +27,7 @@ from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
 from identity_service.sending import AT_ONCE, IDLE_SECONDS, Sender
 from identity_service.services.reviews import BATCH as REVIEWS_AT_ONCE
+from identity_service.services.trust_following import TrustFollowing
 
 log = structlog.get_logger("worker")
 _HOUSEKEEPING_SECONDS: Final = 2.0
@@ -49,27 +51,46 @@ class Worker:
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._stop = threading.Event()
         self._last_beat = self._last_housekeeping = self._last_learnt = 0.0
+        self.trust = TrustFollowing(
+            store=services.store,
+            policies=services.policies,
+            journal=services.journal,
+            worker_state=services.worker_state,
+            name=self._name,
+        )
 
     def run(self) -> None:
         """Work until told to stop.
 
-        Messages go out in threads of their own: a slow provider delays no job.
+        Messages go out in threads of their own: a slow provider delays no job.  So does trust, whose start
+        reads everybody.
         """
         log.info("worker_started", worker=self._name, providers=list(self._services.providers))
-        sending = threading.Thread(target=self._sender.run, args=(self._stop,), name="sender")
-        sending.start()
+        apart = (
+            threading.Thread(target=self._sender.run, args=(self._stop,), name="sender"),
+            threading.Thread(target=self._repeat, args=(self._follow_trust,), name="trust"),
+        )
+        for thread in apart:
+            thread.start()
+        self._repeat(self._tend)
+        for thread in apart:
+            thread.join()
+        with suppress(Unavailable):  # then the lease runs out by itself
+            self._guarded("trust", self._retire)
+        log.info("worker_stopped", worker=self._name)
+
+    def _repeat(self, work: Callable[[], bool]) -> None:
+        """Do some work again and again until told to stop, with a pause where there was none."""
         pause = IDLE_SECONDS
         while not self._stop.is_set():
             try:
-                busy = self._tend()
+                busy = work()
                 pause = IDLE_SECONDS
             except Unavailable as error:
                 log.warning("store_unavailable", error=str(error))
                 busy, pause = False, min(pause * 2, _LONGEST_PAUSE)
             if not busy:
                 self._stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, guards nothing
-        sending.join()
-        log.info("worker_stopped", worker=self._name)
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         self._stop.set()
@@ -81,10 +102,18 @@ class Worker:
     def step(self) -> bool:
         """Do one round of everything that is due, here and now; return whether there was something to do."""
         sent = self._guarded("deliver", self.deliver)
-        return self._tend() or bool(sent)
+        tended = self._tend()
+        return self._follow_trust() or tended or bool(sent)
+
+    def _retire(self) -> int:
+        self.trust.retire()
+        return 0
+
+    def _follow_trust(self) -> bool:
+        return self._guarded("trust", self.trust.step) > 0
 
     def _tend(self) -> bool:
-        """Do one round of everything but messages."""
+        """Do one round of everything but messages and trust."""
         numbered = self._guarded("sequence", self.sequence)
         learnt = self._guarded("learn", self.learn)
         reviewed = self._guarded("review", self.review)

@@ -6,13 +6,16 @@
 
 from graph.trust.batch import TrustArrays, solve
 from graph.trust.evidence import AlphaEpoch, Evidence, EvidenceKind, EvidencePolicy, Facts
-from graph.trust.explain import Explanation, Help, Line, Source, explain, would_help
+from graph.trust.explain import Explanation, Help, Line, Source, explain, explained, would_help
 from graph.trust.follower import TrustFollower, TrustScore
 from graph.trust.ledger import EvidenceLedger
+from graph.trust.neighbourhood import Above, Alike, Neighbourhood, Told, neighbourhood_of
 from graph.trust.parameters import TrustParameters
-from graph.trust.publish import PublishedScores
+from graph.trust.publish import Moved, PublicScore, PublishedScores, PublishedStates
 
 __all__ = [
+    "Above",
+    "Alike",
     "AlphaEpoch",
     "Evidence",
     "EvidenceKind",
@@ -22,13 +25,20 @@ __all__ = [
     "Facts",
     "Help",
     "Line",
+    "Moved",
+    "Neighbourhood",
+    "PublicScore",
     "PublishedScores",
+    "PublishedStates",
     "Source",
+    "Told",
     "TrustArrays",
     "TrustFollower",
     "TrustParameters",
     "TrustScore",
     "explain",
+    "explained",
+    "neighbourhood_of",
     "solve",
     "would_help",
 ]

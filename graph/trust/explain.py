@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from graph.errors import MemberKey
-from graph.forest import NOBODY
 from graph.trust.evidence import EvidenceKind, Facts
 from graph.trust.follower import TrustFollower, TrustScore
+from graph.trust.neighbourhood import Neighbourhood, neighbourhood_of
 
 
 class Source(StrEnum):
@@ -116,38 +116,38 @@ def explain(follower: TrustFollower, member: MemberKey, *, max_invitees: int = 2
     invitee  cyd -0.514
     """
     index = follower.forest.index(member)
-    score = follower.score_at(index)
-    lines = [
-        _above(follower, index, score),
-        *_own(follower, index),
-        *_below(follower, index, score, max_invitees),
-    ]
-    return Explanation(score=score, lines=tuple(lines), would_help=tuple(would_help(follower, member)))
+    return explained(neighbourhood_of(follower, index, largest=max_invitees))
 
 
-def _above(follower: TrustFollower, index: int, score: TrustScore) -> Line:
-    above, t = follower.forest.inviter(index), score.from_inviter
-    if above == NOBODY:
+def explained(beside: Neighbourhood) -> Explanation:
+    """Explain the score of the member in the middle of a neighbourhood. O(invitees of different kinds)."""
+    score = beside.score()
+    lines = (_from_above(beside, score), *_own(beside), *_from_below(beside, score))
+    return Explanation(score=score, lines=lines, would_help=tuple(helpful(beside)))
+
+
+def _from_above(beside: Neighbourhood, score: TrustScore) -> Line:
+    above, t = beside.above, score.from_inviter
+    if above is None:
         return Line(source=Source.PRIOR, log_odds=t, detail="where everybody without an inviter starts")
-    name = follower.forest.name(above)
-    if follower.forest.is_campaign(above):
-        return Line(source=Source.CAMPAIGN, member=name, log_odds=t, detail="how this campaign's joiners do")
-    weight = follower.ledger.edge_weights.get(index, 1.0)
+    if above.is_campaign:
+        return Line(
+            source=Source.CAMPAIGN, member=above.member, log_odds=t, detail="how this campaign's joiners do"
+        )
     detail = "how well the inviter stands and invites"
-    if weight < 1:
-        detail += f", counted with weight {weight:g}"
-    return Line(source=Source.INVITER, member=name, log_odds=t, detail=detail)
+    if above.edge_weight < 1:
+        detail += f", counted with weight {above.edge_weight:g}"
+    return Line(source=Source.INVITER, member=above.member, log_odds=t, detail=detail)
 
 
-def _own(follower: TrustFollower, index: int) -> Iterator[Line]:
-    ledger = follower.ledger
-    for share in ledger.policy.shares(ledger.facts(index), ledger.epoch.alpha):
+def _own(beside: Neighbourhood) -> Iterator[Line]:
+    for share in beside.policy.shares(beside.facts, beside.alpha):
         yield Line(source=Source.EVIDENCE, kind=share.kind, log_odds=share.log_odds, detail=share.detail)
 
 
-def _below(follower: TrustFollower, index: int, score: TrustScore, limit: int) -> Iterator[Line]:
-    total, p = score.from_invitees, follower.parameters
-    if follower.ledger.is_adjudicated(index):
+def _from_below(beside: Neighbourhood, score: TrustScore) -> Iterator[Line]:
+    total, p = score.from_invitees, beside.parameters
+    if beside.facts.is_adjudicated:
         # The clamp hears no invitee, so that all of C is its own.
         yield Line(
             source=Source.ADJUDICATION,
@@ -156,29 +156,22 @@ def _below(follower: TrustFollower, index: int, score: TrustScore, limit: int) -
             detail="adjudicated: sold invites; how the invitees do no longer counts",
         )
         return
-    speaking = [(follower.message(child), child) for child in follower.forest.children(index)]
-    speaking = [(message, child) for message, child in speaking if message]
-    if not speaking:
-        return
-    received = sum(message for message, _ in speaking)
     # C / Y has the limit C'(0) = 1 - r - s where the messages cancel.
-    rate = total / received if abs(received) > 1e-9 else 1 - p.r - p.s
-    speaking.sort(key=lambda pair: -abs(pair[0]))
-    named, others = speaking[:limit], speaking[limit:]
+    rate = total / beside.heard if abs(beside.heard) > 1e-9 else 1 - p.r - p.s
     told = 0.0
-    for message, child in named:
-        told += message * rate
+    for one in beside.largest:
+        told += one.message * rate
         yield Line(
             source=Source.INVITEE,
-            member=follower.forest.name(child),
-            log_odds=message * rate,
+            member=one.member,
+            log_odds=one.message * rate,
             detail="how this invitee, and those it invited, turned out",
         )
-    if others:
+    if others := beside.speaking - len(beside.largest):
         yield Line(
             source=Source.OTHER_INVITEES,
             log_odds=total - told,
-            detail=f"{len(others)} further invitees together",
+            detail=f"{others} further invitees together",
         )
 
 
@@ -189,18 +182,18 @@ _TOO_SMALL = 1e-6
 
 
 def would_help(follower: TrustFollower, member: MemberKey) -> list[Help]:
-    """Return what would raise L or Ly of `member`, best first, each by asking the model. O(depth + invitees).
+    """Return what would raise L or Ly of `member`, best first; see `helpful`. O(depth + invitees)."""
+    return helpful(neighbourhood_of(follower, follower.forest.index(member)))
+
+
+def helpful(beside: Neighbourhood) -> list[Help]:
+    """Return what would raise L or Ly of the member in the middle, best first, each by asking the model.
 
     Only single steps are asked, and only such as an honest member can bring about or wait for. Nothing is
     proposed that changes nothing, so that the list is empty for a member whom nothing can help.
     """
-    index = follower.forest.index(member)
-    now = follower.score_at(index)
-    proposals = [
-        *_by_own_evidence(follower, index),
-        *_by_edge(follower, index),
-        *_by_invitees(follower, index),
-    ]
+    now = beside.score()
+    proposals = [*_by_own_evidence(beside), *_by_edge(beside), *_by_invitees(beside)]
     found = [
         Help(
             action=action,
@@ -220,18 +213,17 @@ def would_help(follower: TrustFollower, member: MemberKey) -> list[Help]:
 _Proposal = tuple[str, MemberKey | None, str, TrustScore]
 
 
-def _by_own_evidence(follower: TrustFollower, index: int) -> Iterator[_Proposal]:
-    ledger = follower.ledger
-    facts = ledger.facts(index)
+def _by_own_evidence(beside: Neighbourhood) -> Iterator[_Proposal]:
+    facts = beside.facts
 
     def supposing(action: str, detail: str, otherwise: Facts) -> _Proposal:
-        return action, None, detail, follower.counterfactual(index, facts=otherwise)
+        return action, None, detail, beside.score(facts=otherwise)
 
     more = replace(facts, vouch_branches=facts.vouch_branches + 1)
     yield supposing("vouch", "a vouch from a member of another branch of the tree", more)
     if facts.report_branches:
         fewer = replace(facts, report_branches=0)
-        days = ledger.policy.report_days
+        days = beside.policy.report_days
         when = "when the reports against you are withdrawn"
         when += f" or {days:g} days old" if days is not None else ""
         yield supposing("reports_forgiven", when, fewer)
@@ -253,28 +245,24 @@ def _by_own_evidence(follower: TrustFollower, index: int) -> Iterator[_Proposal]
             yield supposing(action, detail, replace(facts, flags=facts.flags & ~kind.bit))
 
 
-def _by_edge(follower: TrustFollower, index: int) -> Iterator[_Proposal]:
-    above = follower.forest.inviter(index)
-    if above != NOBODY and not follower.forest.is_campaign(above):
-        then = follower.counterfactual(index, edge_weight=0.0)
-        yield "new_sponsor", None, "a new sponsor, so that the old inviter no longer counts", then
+def _by_edge(beside: Neighbourhood) -> Iterator[_Proposal]:
+    if beside.above is not None and not beside.above.is_campaign:
+        detail = "a new sponsor, so that the old inviter no longer counts"
+        yield "new_sponsor", None, detail, beside.score(edge_weight=0.0)
 
 
-def _by_invitees(follower: TrustFollower, index: int) -> Iterator[_Proposal]:
-    if follower.ledger.is_adjudicated(index):
+def _by_invitees(beside: Neighbourhood) -> Iterator[_Proposal]:
+    if beside.facts.is_adjudicated:
         return
-    worst = min(follower.forest.children(index), key=follower.message, default=None)
-    if worst is not None and follower.message(worst) < 0:
-        then = follower.counterfactual(index, received_delta=-follower.message(worst))
+    worst = beside.worst
+    if worst is not None and worst.message < 0:
         detail = "if nothing were held against this invitee any more, or against those it invited"
-        yield "invitee_cleared", follower.forest.name(worst), detail, then
+        yield "invitee_cleared", worst.member, detail, beside.score(received_delta=-worst.message)
     gain = 0.0
-    for child in follower.forest.children(index):
-        facts = follower.ledger.facts(child)
-        if not facts.flags & EvidenceKind.MATURED.bit:
-            ripe = replace(facts, flags=facts.flags | EvidenceKind.MATURED.bit)
-            own = follower.ledger.policy.travelling(ripe, follower.ledger.epoch.alpha)
-            gain += follower.message_if(child, own) - follower.message(child)
+    for alike in beside.invitees:
+        if not alike.facts.has(EvidenceKind.MATURED):
+            ripe = replace(alike.facts, flags=alike.facts.flags | EvidenceKind.MATURED.bit)
+            gain += alike.count * (beside.message_of(alike, ripe) - alike.message)
     if gain > 0:
-        then = follower.counterfactual(index, received_delta=gain)
-        yield "invitees_mature", None, "when your present invitees reach the waiting time unreported", then
+        detail = "when your present invitees reach the waiting time unreported"
+        yield "invitees_mature", None, detail, beside.score(received_delta=gain)

@@ -17,7 +17,7 @@ from graph.errors import MemberKey
 from graph.forest import NOBODY, InviteForest
 from graph.ids import grown, item_view
 from graph.trust.batch import TrustArrays, solve
-from graph.trust.evidence import AlphaEpoch, Evidence, EvidencePolicy, Facts
+from graph.trust.evidence import AlphaEpoch, Evidence, EvidencePolicy
 from graph.trust.ledger import EvidenceLedger
 from graph.trust.parameters import TOP, TrustParameters, down_map, up_map
 
@@ -115,9 +115,7 @@ class TrustFollower:
 
     def set_edge_weight(self, member: MemberKey, weight: float) -> int:
         """Let the edge above `member` count with `weight`; return the member's index. O(depth)."""
-        index = self.ledger.set_edge_weight(member, weight)
-        self._edges[index] = self.parameters.edge(weight)
-        return self.renew(index)
+        return self.renew(self.ledger.set_edge_weight(member, weight))
 
     def start_epoch(self, epoch: AlphaEpoch | None = None) -> AlphaEpoch:
         """Set alpha anew (computed from the population unless given) and rebuild. O(n)."""
@@ -132,7 +130,8 @@ class TrustFollower:
         self._own_odds = np.exp(arrays.own)
         self._received, self._up = arrays.received, arrays.up
         weights = self.ledger.edge_weights
-        self._edges = {index: self.parameters.edge(weight) for index, weight in weights.items()}
+        edges = {weight: self.parameters.edge(weight) for weight in set(weights.values())}
+        self._edges = {index: edges[weight] for index, weight in weights.items()}
         self._refresh_views()
         return arrays
 
@@ -168,68 +167,36 @@ class TrustFollower:
             conduct=down_map(own + t, p.r, 1 - p.s) + received,
         )
 
-    def counterfactual(
-        self,
-        index: int,
-        *,
-        facts: Facts | None = None,
-        edge_weight: float | None = None,
-        received_delta: float = 0.0,
-    ) -> TrustScore:
-        """Return the score that `index` would have if these things were otherwise. O(depth).
-
-        Nothing is changed.
-
-        Parameters
-        ----------
-        index : int
-        facts : Facts, optional
-            All evidence on the member, in place of what is there.
-        edge_weight : float, optional
-            Weight of the edge above the member.
-        received_delta : float
-            Log-odds to add to what the invitees say (one invitee's new message minus the old one).
-        """
-        self._grow()
-        policy, p = self.ledger.policy, self.parameters
-        supposed = facts or self.ledger.facts(index)
-        own = policy.travelling(supposed, self.ledger.epoch.alpha)
-        received = self.received(index, facts=supposed) + received_delta
-        t = self.from_inviter(index)
-        if edge_weight is not None and (above := self.forest.inviter(index)) != NOBODY:
-            a, b = p.edge(edge_weight)
-            # The inviter's view without this member does not depend on the edge, so it is asked first.
-            t = down_map(self._cavity(above, index), a, b)
-        return TrustScore(
-            member=self.forest.name(index),
-            own=own,
-            private=policy.private(supposed),
-            from_inviter=t,
-            from_invitees=up_map(received, p.r, 1 - p.s),
-            conduct=down_map(own + t, p.r, 1 - p.s) + received,
-        )
-
     def message(self, index: int) -> float:
         """Return m, what the member and all below it say about its inviter's conduct; 0 for roots. O(1)."""
         self._grow()
         return self._up_view[index]
 
-    def message_if(self, index: int, own: float) -> float:
-        """Return the message that the member would send with `own` evidence. O(1)."""
-        p = self.parameters
-        return up_map(own + up_map(self.received(index), p.r, 1 - p.s), *self.edge(index))
-
     def edge(self, index: int) -> tuple[float, float]:
         """Return (a, b) of the edge above the member. O(1)."""
         return self._edges.get(index, (self.parameters.a, self.parameters.b))
 
-    def received(self, index: int, *, facts: Facts | None = None) -> float:
+    def received(self, index: int) -> float:
         """Return Y, the conduct evidence on the member: its invitees' messages, or the clamp. O(1)."""
+        if self.ledger.is_adjudicated(index):
+            return self.parameters.adjudicated
+        return self.heard(index)
+
+    def heard(self, index: int) -> float:
+        """Return what the invitees say together, before any clamp. O(1)."""
         self._grow()
-        clamped = self.ledger.is_adjudicated(index)
-        if facts is not None:
-            clamped = facts.is_adjudicated
-        return self.parameters.adjudicated if clamped else self._received_view[index]
+        return self._received_view[index]
+
+    def cavity(self, above: int, below: int) -> float:
+        """Return the log-odds that `above` invites cleanly, the word of its invitee `below` left out.
+
+        O(min(depth, horizon)).
+        """
+        p = self.parameters
+        belief = down_map(self.ledger.travelling(above) + self.from_inviter(above), p.r, 1 - p.s)
+        if self.ledger.is_adjudicated(above):
+            return belief + p.adjudicated
+        return belief + self._received_view[above] - self._up_view[below]
 
     def from_inviter(self, index: int) -> float:
         """Return t of a member: the prior, carried down its path. O(min(depth, horizon)).
@@ -274,21 +241,16 @@ class TrustFollower:
             return self.parameters.campaign_prior
         return self.parameters.root_prior
 
-    def _cavity(self, above: int, below: int) -> float:
-        p = self.parameters
-        belief = down_map(self.ledger.travelling(above) + self.from_inviter(above), p.r, 1 - p.s)
-        if self.ledger.is_adjudicated(above):
-            return belief + p.adjudicated
-        return belief + self._received_view[above] - self._up_view[below]
-
     def renew(self, index: int) -> int:
-        """Take the member's evidence anew from the ledger and carry its message up. O(depth).
+        """Take the member's evidence and edge anew from the ledger and carry its message up. O(depth).
 
         `apply` and the others do it themselves; it is for ledgers that were changed directly.
         """
         self._grow()
         exp, log = math.exp, math.log
         self._own_odds_view[index] = exp(self.ledger.travelling(index))
+        if index in self._edges or index in self.ledger.edge_weights:
+            self._edges[index] = self.parameters.edge(self.ledger.edge_weights.get(index, 1.0))
         p, edges, clamped, parents = (
             self.parameters,
             self._edges,

@@ -227,8 +227,10 @@ class EvidenceLedger:
         """Return the evidence that counts for each node's own score alone, shape (n,). O(n + reports)."""
         return self._looked_up(self.policy.private)
 
-    def next_epoch(self) -> AlphaEpoch:
+    def next_epoch(self, matured: NDArray[np.bool_] | None = None) -> AlphaEpoch:
         """Return the epoch that centres the population as it is: alpha = -(mean lambda over matured members).
+
+        `matured`, shape (n,), says who counts as matured from this epoch on, in place of who does now.
 
         Lambda is taken without alpha itself, and alpha is kept in [0, `EvidencePolicy.matured_limit`]:
         verified members must not make ripeness a blemish, and a wave of reports must not make it a
@@ -238,7 +240,8 @@ class EvidenceLedger:
         def without_alpha(facts: Facts) -> float:
             return self.policy.travelling(facts, 0.0)
 
-        matured = (self._column() & EvidenceKind.MATURED.bit) != 0
+        if matured is None:
+            matured = self.having(EvidenceKind.MATURED)
         count = int(np.count_nonzero(matured))
         alpha = -float(self._looked_up(without_alpha)[matured].mean()) if count else 0.0
         return AlphaEpoch(
@@ -246,6 +249,20 @@ class EvidenceLedger:
             alpha=max(0.0, min(self.policy.matured_limit, alpha)),
             matured=count,
         )
+
+    def having(self, kind: EvidenceKind) -> NDArray[np.bool_]:
+        """Return who has evidence of a kind without a source, shape (n,)."""
+        return np.asarray((self._column() & np.uint16(kind.bit)) != 0)
+
+    def branches(self, kind: EvidenceKind) -> Iterator[tuple[int, int]]:
+        """Yield (index, number of distinct branches) of whoever has live reports or vouches."""
+        spoken = self._spoken(kind)
+        for index in spoken:
+            yield index, self._branches(spoken, index)
+
+    def flags(self) -> NDArray[np.uint16]:
+        """Return the bits of the kinds without a source of each node, shape (n,): not to be written."""
+        return self._column()
 
     def due(self, now: float) -> list[Evidence]:
         """Return what is old enough to be forgiven at `now` (seconds since 1970). O(dated evidence).

@@ -11,6 +11,7 @@ from identity_service.api import message_schemas as ms
 from identity_service.api import policy_schemas as ps
 from identity_service.api import problems, render
 from identity_service.api import schemas as s
+from identity_service.api import trust_schemas as ts
 
 REQUEST_ID: Final = "req_5f0c2a9e7d41b86033aa91ce"
 _MEMBER: Final = "mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"
@@ -273,6 +274,48 @@ _OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
         "open_invites_stopped": 2,
     },
     s.StandingOut: {"member_id": _MEMBER, "state": "active", "sanctions": [_SANCTION]},
+    ts.TrustExplainedOut: {
+        "score": 0.8698915256370021,
+        "level": "member",
+        "as_of_event": "evt_01k0tj3q7s9v1x4z6b8d0f2h4k5m",
+        "log_odds": 1.9,
+        "conduct": 1.42,
+        "standing": -0.51,
+        "published": True,
+        "explanation": [
+            {
+                "source": "inviter",
+                "member_id": _INVITER,
+                "kind": None,
+                "log_odds": 2.31,
+                "detail": "how well the inviter stands and invites",
+            },
+            {
+                "source": "evidence",
+                "member_id": None,
+                "kind": "phone_mobile",
+                "log_odds": 0.1,
+                "detail": "a mobile number",
+            },
+            {
+                "source": "invitee",
+                "member_id": "mem_01k0v2c8x5m7q9w1r3t5y7b9d1f3",
+                "kind": None,
+                "log_odds": -0.51,
+                "detail": "how this invitee, and those it invited, turned out",
+            },
+        ],
+        "would_help": [
+            {
+                "action": "vouch",
+                "member_id": None,
+                "log_odds_gain": 0.25,
+                "conduct_gain": 0.19,
+                "log_odds": 2.15,
+                "detail": "a vouch from a member of another branch of the tree",
+            }
+        ],
+    },
     render.InvitePageOut: _page(_INVITE_OUT),
     render.MemberPageOut: _page(_MEMBER_OUT),
     render.QuotaEntryPageOut: _page(_ENTRY),

@@ -7,8 +7,10 @@ from typing import Any, Final, TypeVar, cast
 
 from pydantic import create_model
 
+from graph.trust import Source
 from identity_service.api import policy_schemas as ps
 from identity_service.api import schemas as s
+from identity_service.api import trust_schemas as ts
 from identity_service.policy.changes import Change
 from identity_service.policy.inviting import Decision
 from identity_service.policy.rules import rules_of
@@ -23,6 +25,7 @@ from identity_service.services.recovery import LoggedIn, RecoveryView
 from identity_service.services.registration import Registered
 from identity_service.services.sanctions import Preview, SanctionView, Standing
 from identity_service.services.signals import Received
+from identity_service.services.trust import MemberTrust
 from identity_service.services.verification import VerificationView
 
 M = TypeVar("M", bound=s.Output)
@@ -300,6 +303,44 @@ def standing(result: Standing) -> s.StandingOut:
         member_id=result.member_id,
         state=result.state,
         sanctions=[sanction(view) for view in result.sanctions],
+    )
+
+
+def trust(told: MemberTrust) -> ts.TrustExplainedOut:
+    score = told.explanation.score
+    return out(
+        ts.TrustExplainedOut,
+        score=told.score,
+        level=told.level,
+        as_of_event=told.as_of_event,
+        log_odds=score.log_odds,
+        conduct=score.conduct,
+        standing=score.standing,
+        published=told.published is not None,
+        explanation=[
+            out(
+                ts.TrustLineOut,
+                source=line.source.value,
+                # A campaign is nobody's id over REST: its name stands beside its members.
+                member_id=None if line.source is Source.CAMPAIGN else line.member,
+                kind=line.kind and line.kind.value,
+                log_odds=line.log_odds,
+                detail=line.detail,
+            )
+            for line in told.explanation.lines
+        ],
+        would_help=[
+            out(
+                ts.TrustHelpOut,
+                action=step.action,
+                member_id=step.member,
+                log_odds_gain=step.log_odds_gain,
+                conduct_gain=step.conduct_gain,
+                log_odds=step.log_odds,
+                detail=step.detail,
+            )
+            for step in told.explanation.would_help
+        ],
     )
 
 

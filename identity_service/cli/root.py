@@ -23,6 +23,7 @@ from identity_service.cli import (
     sms,
     trace,
     tree,
+    trust,
 )
 from identity_service.cli.command import Root
 
@@ -49,6 +50,7 @@ for topic in (
     quota.quota,
     members.members,
     tree.tree,
+    trust.trust,
     events.events,
     messages.messages,
     policy.policy,

@@ -80,6 +80,11 @@ _CHAINED = Statement(
 _LATEST = Statement(
     select(*_ROW).where(journal.c.seq.is_not(None)).order_by(journal.c.seq.desc()).limit(bindparam("limit"))
 )
+_TOLD = Statement(
+    select(journal.c.id)
+    .where(journal.c.subject_id == bindparam("subject"), journal.c.type == bindparam("type"))
+    .limit(1)
+)
 _OF_SUBJECT = Statement(
     select(*_ROW)
     .where(journal.c.subject_id == bindparam("subject"))
@@ -143,6 +148,10 @@ class Journal:
             detail=None if detail is None else json.dumps(detail, separators=(",", ":"), ensure_ascii=False),
             request_id=tx.actor.request_id,
         )
+
+    def has_told(self, tx: Tx, kind: str, subject_id: str) -> bool:
+        """Whether such a thing was ever told of a subject."""
+        return tx.one(_TOLD, type=kind, subject=subject_id) is not None
 
     def has_new(self, tx: Tx) -> bool:
         """Whether rows wait for their number."""

@@ -92,11 +92,21 @@ class Signals:
         if signal.kind is SignalKind.ACTIVITY:
             away_since = tx.now - (self._policies.of(tx).ladder.shortest_absence or tx.now)
             tx.run(_SEEN, member=signal.member_id, at_=occurred_at, away_since=away_since)
+            self._tell_first_activity(tx, signal.member_id)
         else:
-            # Activity is too frequent to tell everyone; the others change what is thought of a member.
             data = {"signal_id": signal_id, "member_id": signal.member_id, "kind": signal.kind.value}
-            self._journal.tell(tx, "signal.received", signal.member_id, data)
+            # Who reported stands in the audit alone; the trust model follows it from there.
+            detail = {"reporter_id": signal.reporter_id, "occurred_at": occurred_at}
+            self._journal.tell(tx, "signal.received", signal.member_id, data, detail=detail)
         return Received(id=signal_id, duplicate=False)
+
+    def _tell_first_activity(self, tx: Tx, member_id: str) -> None:
+        """Activity is too frequent to tell everyone; that a member has begun to be active is told once.
+
+        Two first signs at the same moment may tell it twice, which says nothing else.
+        """
+        if not self._journal.has_told(tx, "member.became_active", member_id):
+            self._journal.tell(tx, "member.became_active", member_id, {"member_id": member_id})
 
     def _check(self, tx: Tx, signal: Signal) -> None:
         needs_reporter = signal.kind in (SignalKind.REPORT, SignalKind.VOUCH)

@@ -47,3 +47,11 @@ class WorkerState:
     def take_lease(self, tx: Tx, name: str, worker: str, seconds: int) -> bool:
         """Take or renew a lease for `seconds`; one statement decides between workers."""
         return bool(tx.run(_TAKE, name=name, value=tx.now + seconds * SECOND, text=worker, now_=tx.now))
+
+    def seize_lease(self, tx: Tx, name: str, worker: str, seconds: int) -> None:
+        """Take a lease from whoever holds it: its holder finds that out in its next transaction."""
+        tx.run(_SET, name=name, value=tx.now + seconds * SECOND, text=worker)
+
+    def end_lease(self, tx: Tx, name: str, worker: str) -> None:
+        """Let a lease end now, if it is still the worker's."""
+        self.take_lease(tx, name, worker, 0)

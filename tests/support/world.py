@@ -123,7 +123,8 @@ class World:
         while self.worker.step():
             pass
         self.worker.housekeep()
-        self.worker.sequence()
+        while self.worker.sequence() or self.worker.trust.step():
+            pass
 
     def inbox(self, phone: str | None = None) -> list[dict[str, str]]:
         """Deliver what is queued, and return what the phone received, newest first."""

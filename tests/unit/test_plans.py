@@ -21,14 +21,15 @@ WHOLE_TABLES = {
     "dashboard_access._LIST": "the newest few, by the primary key",
     "members._MISCOUNTED": "`identity tree check`",
     "routing._ALL": "a row a provider and country; read once a second where messages are routed",
+    "trust_rows._FIRST_JOINED": "its first row is all that is read",
     "rotation._UNINDEXED": "a key rotation",
     "rotation._DROP_INDEX": "a key rotation",
 }
 # An index that holds only the rows which wait for something: walking through it is finding them.
 _WAITING = re.compile(
     # The rows that a subquery has found already, and
-    r"SCAN anon_1$|SCAN \w+ USING (COVERING )?INDEX "
-    r"(ix_messages_dead|ix_journal_new|uq_invite_holds_one_a_phone|uq_recoveries_one_open)"
+    r"SCAN (anon_1|way)$|SCAN \w+ USING (COVERING )?INDEX "
+    r"(ix_members_unscored|ix_messages_dead|ix_journal_new|uq_invite_holds_one_a_phone|uq_recoveries_one_open)"
 )
 
 

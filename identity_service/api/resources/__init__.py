@@ -9,6 +9,7 @@ from identity_service.api.resources import (
     quota,
     recoveries,
     sanctions,
+    trust,
     verifications,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "quota",
     "recoveries",
     "sanctions",
+    "trust",
     "verifications",
 ]

@@ -12,6 +12,7 @@ from graph.trust import (
     Evidence,
     EvidenceKind,
     PublishedScores,
+    PublishedStates,
     TrustFollower,
     TrustParameters,
     TrustScore,
@@ -175,12 +176,12 @@ def test_published_scores_stay_within_their_tolerance() -> None:
         if history.follower.ledger.epoch is not before:
             history.touched = set(range(len(history.follower.forest)))
         if number % 10 == 9:
-            changed = {score.member: score.log_odds for score in published.moved(sorted(history.touched))}
+            changed = {one.member: one.now.log_odds for one in published.moved(sorted(history.touched))}
             moved += len(changed)
             told |= changed
             history.touched = set()
-    for score in published.moved(sorted(history.touched)):
-        told[score.member] = score.log_odds
+    for one in published.moved(sorted(history.touched)):
+        told[one.member] = one.now.log_odds
     allowed = 0.02 / (1 - TrustParameters().contraction) + 1e-6
     for score in scores(history.follower):
         assert told[score.member] == pytest.approx(score.log_odds, abs=allowed)
@@ -192,8 +193,56 @@ def test_what_was_remembered_is_not_told_again() -> None:
     for _ in range(600):
         history.step()
     published = PublishedScores(history.follower)
-    published.remember(history.follower.rebuild())
+    arrays = history.follower.rebuild()
+    published.remember(arrays)
     assert list(published.moved(range(len(history.follower.forest)))) == []
+    assert published.behind(arrays).tolist() == []
+
+
+def test_what_a_store_holds_is_written_again_only_where_it_is_behind() -> None:
+    history = History(9)
+    for _ in range(600):
+        history.step()
+    follower = history.follower
+    first, second = PublishedScores(follower), PublishedScores(follower)
+    arrays = follower.rebuild()
+    everybody = np.arange(len(follower.forest))
+    assert first.behind(arrays).tolist() == everybody.tolist(), "nobody was ever told"
+    told = first.tell(everybody, arrays)
+    second.recall([one.index for one in told], zip(*(one.now for one in told), strict=True))
+    assert second.behind(arrays).tolist() == []
+    touched = follower.apply(Evidence(kind=EvidenceKind.BAN, member=history.members[5]))
+    followed = {one.index: one for one in first.moved([touched])}
+    again = follower.rebuild()
+    at_once = {one.index: one for one in second.tell(second.behind(again), again)}
+    assert followed.keys() == at_once.keys() >= {touched}
+    for index, one in followed.items():
+        assert one.now == pytest.approx(at_once[index].now, abs=1e-9)
+        assert one.before == pytest.approx(at_once[index].before, abs=1e-6)
+
+
+def test_states_are_told_on_the_way_to_the_root_alone_and_equal_those_of_a_rebuild() -> None:
+    history = History(10)
+    states = PublishedStates(history.follower)
+    told: dict[int, tuple[float, float]] = {}
+    for number in range(1_200):
+        before = history.follower.ledger.epoch
+        history.step()
+        follower = history.follower
+        if follower.ledger.epoch is not before:
+            history.touched |= set(states.behind(follower.rebuild()).tolist())
+        if number % 7 == 6:
+            for index in states.moved(sorted(history.touched)):
+                told[index] = follower.heard(index), follower.message(index)
+            for index in history.touched:
+                told[index] = follower.heard(index), follower.message(index)
+            history.touched = set()
+    for index in states.moved(sorted(history.touched)):
+        told[index] = history.follower.heard(index), history.follower.message(index)
+    arrays = history.follower.solve()
+    for index in range(len(history.follower.forest)):
+        expected = float(arrays.received[index]), float(arrays.up[index])
+        assert told.get(index, (0.0, 0.0)) == pytest.approx(expected, abs=1e-10)
 
 
 def test_a_change_that_nobody_can_see_does_not_visit_the_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
