@@ -45,6 +45,7 @@ from identity_service.services.sanctions import Sanctions
 from identity_service.services.signals import Signals
 from identity_service.services.timeline import Timeline
 from identity_service.services.trust import Trust
+from identity_service.services.trust_following import TrustFollowing
 from identity_service.services.verification import Verifications
 from identity_service.services.wording import Wording
 from identity_service.services.work import ProofOfWork
@@ -94,6 +95,17 @@ class Container:
     disclosure: Disclosure
     providers: Mapping[str, Provider]
     entropy: Entropy = field(repr=False)
+
+    def trust_following(self, name: str, store: Store | None = None) -> TrustFollowing:
+        """Return one worker's part in following the log; `name` is the worker's."""
+        return TrustFollowing(
+            store=store or self.store,
+            policies=self.policies,
+            journal=self.journal,
+            worker_state=self.worker_state,
+            name=name,
+            on_scores_moved=self.reviews.on_scores_moved,
+        )
 
 
 def open_engine(settings: Settings) -> Engine:

@@ -27,7 +27,6 @@ from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
 from identity_service.sending import AT_ONCE, IDLE_SECONDS, Sender
 from identity_service.services.reviews import BATCH as REVIEWS_AT_ONCE
-from identity_service.services.trust_following import TrustFollowing
 
 log = structlog.get_logger("worker")
 _HOUSEKEEPING_SECONDS: Final = 2.0
@@ -51,13 +50,7 @@ class Worker:
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._stop = threading.Event()
         self._last_beat = self._last_housekeeping = self._last_learnt = 0.0
-        self.trust = TrustFollowing(
-            store=services.store,
-            policies=services.policies,
-            journal=services.journal,
-            worker_state=services.worker_state,
-            name=self._name,
-        )
+        self.trust = services.trust_following(self._name)
 
     def run(self) -> None:
         """Work until told to stop.

@@ -16,7 +16,7 @@ from identity_service.cli.command import Topic
 from identity_service.cli.output import Bar, message, plain, print_fields, print_json, print_table, progress
 from identity_service.cli.session import Session, pass_session
 from identity_service.errors import Refused
-from identity_service.services.trust_following import Difference, TrustFollowing
+from identity_service.services.trust_following import Difference
 
 
 @click.group(cls=Topic)
@@ -72,14 +72,7 @@ def rebuild(session: Session, dry_run: bool) -> None:
     Examples:
       identity trust rebuild --dry-run
     """
-    services = session.services
-    following = TrustFollowing(
-        store=services.store,
-        policies=services.policies,
-        journal=services.journal,
-        worker_state=services.worker_state,
-        name=f"rebuild-{os.getpid()}",
-    )
+    following = session.services.trust_following(f"rebuild-{os.getpid()}")
     if dry_run:
         difference = following.compare()
     else:

@@ -15,7 +15,7 @@ from identity_service import telemetry
 from identity_service.db.store import Store, Tx
 from identity_service.ports import DAY, SECOND
 from identity_service.services import trust_following
-from identity_service.services.trust_following import LEASE_SECONDS, TrustFollowing
+from identity_service.services.trust_following import LEASE_SECONDS
 from tests.races.contenders import race
 from tests.races.processes import start
 from tests.service.test_trust_following import assert_told
@@ -46,18 +46,6 @@ class DyingStore(Store):
         raise Killed
 
 
-def following(world: World, name: str, store: Store | None = None) -> TrustFollowing:
-    """Another worker's part in it; also what `identity trust rebuild` makes."""
-    services = world.services
-    return TrustFollowing(
-        store=store or services.store,
-        policies=services.policies,
-        journal=services.journal,
-        worker_state=services.worker_state,
-        name=name,
-    )
-
-
 def successor(world: World, new_world: Callable[..., World]) -> World:
     """A worker that starts when the lease of the one before has run out."""
     other = new_world()
@@ -79,7 +67,7 @@ def test_twenty_kills_between_any_two_steps_lose_and_double_nothing(
         world.worker.sequence()
         world.clock.advance(_ITS_LEASE_RUNS_OUT)
         dying = DyingStore(world.services.store, rng.randint(1, 6), committed=rng.random() < 0.5)
-        doomed = following(world, f"worker {number}", dying)
+        doomed = world.services.trust_following(f"worker {number}", dying)
         try:
             while doomed.step():
                 world.worker.sequence()
@@ -244,7 +232,7 @@ def test_what_was_followed_is_what_is_rebuilt_on_any_day(world: World) -> None:
             world.work()
     world.work()
     world.clock.advance(900 * DAY)  # time that the log does not know of changes nothing
-    difference = following(world, "rebuild").compare()
+    difference = world.services.trust_following("rebuild").compare()
     assert difference.members == len(history.known) - 1
     assert difference.furthest_state < 1e-10
     assert difference.furthest_score < 0.075
@@ -259,9 +247,11 @@ def test_a_rebuild_mends_rows_while_a_worker_follows_and_the_worker_goes_on(worl
     spoilt = "UPDATE members SET trust_log_odds = trust_log_odds + 1, trust_conduct = NULL"
     world.transact(lambda tx: tx.change(text(spoilt)))
     world.transact(lambda tx: tx.change(text("UPDATE trust_states SET own = own + 1")))
-    assert following(world, "rebuild").compare().scores == len(history.known) - 1
+    assert world.services.trust_following("rebuild").compare().scores == len(history.known) - 1
     written = []
-    difference = following(world, "rebuild").rebuild(lambda done, total: written.append((done, total)))
+    difference = world.services.trust_following("rebuild").rebuild(
+        lambda done, total: written.append((done, total))
+    )
     assert difference.scores == len(history.known) - 1
     assert sum(done for done, _ in written) >= written[0][1] > 0
     assert_told(history)
