@@ -38,6 +38,7 @@ from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import QuotaLedger
 from identity_service.services.recovery import Recoveries
 from identity_service.services.registration import Registrations
+from identity_service.services.reports import Reports
 from identity_service.services.reviews import Reviews
 from identity_service.services.rotation import Rotation
 from identity_service.services.routing import Routing
@@ -89,6 +90,7 @@ class Container:
     credentials: Credentials
     housekeeping: Housekeeping
     rotation: Rotation
+    reports: Reports
     work: ProofOfWork
     worker_state: WorkerState
     dashboard: DashboardAccess
@@ -140,6 +142,7 @@ def build(
     entropy = entropy or SystemEntropy()
     text = policy_text(settings.policy_file)
     base = policy or parse_policy(text, settings.policy_file or "default.toml")
+    store = Store(engine, clock)
     keyring = Keyring.load(settings.keyring_source, create_at=None if settings.production else clock.now())
     ids = Ids(clock, entropy)
     hasher = Hasher(keyring, Purpose.CODE_HASH)
@@ -223,7 +226,7 @@ def build(
         settings=settings,
         policies=policies,
         clock=clock,
-        store=Store(engine, clock),
+        store=store,
         keyring=keyring,
         seal=seal,
         hasher=hasher,
@@ -273,6 +276,7 @@ def build(
             dashboard=dashboard,
         ),
         rotation=Rotation(keyring=keyring, phones=phones, seal=seal, journal=journal),
+        reports=Reports(store),
         work=work,
         worker_state=WorkerState(),
         dashboard=dashboard,

@@ -107,3 +107,9 @@ class Ids:
 def _written(prefix: str, at: Instant, chance: bytes) -> str:
     number = at << _CHANCE_BITS | int.from_bytes(chance)
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
+
+
+def first_id(prefix: str, at: Instant) -> str:
+    """Return the least id that can be made at an instant: what a reader of later ones begins after."""
+    digits = [_ALPHABET[max(at, 0) >> shift & 31] for shift in range(_TIME_BITS - 5, -1, -5)]
+    return f"{prefix}_{''.join(digits)}".ljust(ID_LENGTH + len(prefix) + 1, "0")

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from identity_service.api import message_schemas as ms
 from identity_service.api import policy_schemas as ps
 from identity_service.api import problems, render
+from identity_service.api import report_schemas as rs
 from identity_service.api import schemas as s
 from identity_service.api import trust_schemas as ts
 
@@ -57,6 +58,20 @@ _VERIFICATION: Final[dict[str, Any]] = {
         "channel": "sms",
         "check_at": "2026-11-22T12:00:00.000Z",
     },
+}
+_REPORT_DEFINITION: Final[dict[str, Any]] = {
+    "name": "tree",
+    "title": "Tree",
+    "question": "What shape does the network have?",
+    "metrics": [
+        {
+            "name": "generations",
+            "title": "Generations",
+            "formula": "members by their steps from the seed or campaign",
+            "denominator": "none: a count",
+            "source": "members: inviter",
+        }
+    ],
 }
 _MEMBER_OUT: Final[dict[str, Any]] = {
     "id": _MEMBER,
@@ -256,6 +271,33 @@ _OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
                 "changes": [{"rule": "invites.member_max_uses", "before": "100", "after": "50"}],
             }
         ],
+    },
+    rs.ReportListOut: {"data": [_REPORT_DEFINITION]},
+    rs.ReportOut: _REPORT_DEFINITION
+    | {
+        "as_of": "2026-11-22T12:00:00.000Z",
+        "n": 16,
+        "of": "members joined",
+        "maturing": True,
+        "notes": ["Members of the last 30 days may still invite."],
+        "parameters": {"cohort": "week", "country": "SE"},
+        "tables": [
+            {
+                "name": "generations",
+                "title": "Members by generation",
+                "chart": {"kind": "bar", "x": "generation", "y": ["members"]},
+                "columns": [
+                    {"name": "generation", "title": "Generation", "unit": "count"},
+                    {"name": "members", "title": "Members", "unit": "count"},
+                ],
+                "rows": [[0, 4], [1, 12]],
+            }
+        ],
+    },
+    rs.ReportPreparingOut: {
+        "state": "preparing",
+        "progress": 0.4,
+        "retry_at": "2026-11-22T12:00:01.000Z",
     },
     s.QuotaOut: {"available": 4, "granted": 5, "spent": 2, "refunded": 1, "expired": 0},
     s.QuotaGrantsOut: {

@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel
 
+from graph.growth.catalog import REPORTS
 from identity_service import __version__
 from identity_service.api import examples
 from identity_service.api.openapi_pages import OPERATING, PATHS, PEOPLE
@@ -47,6 +48,7 @@ TAGS: Final[Mapping[str, str]] = {  # in the order in which they are read
     "Tree": "Who let whom in. A member's place never changes.",
     "Quota": "How many invites a member may still give: an append-only ledger and its sum.",
     "Policy": "The rules by which members may invite, and those that are announced.",
+    "Reports": "What invitations bring: eight reports, each explained, for growth teams.",
     "Sanctions": "Measures against one member, each with a reason and an explanation that the member sees.",
     "Events": "What happened, in order and without gaps, for services that follow.",
     OPERATING: "For those who run the service. None of these asks for an API key.",
@@ -59,6 +61,7 @@ _IDS: Final[Mapping[str, tuple[str, str]]] = {
     "member_id": ("mem", "mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"),
     "sanction_id": ("san", "san_01k0th4m6p8s0v2x4z6b8d0f2h4k"),
 }
+_NAMES: Final[Mapping[str, list[str]]] = {"report": list(REPORTS)}
 _HEADERS: Final[dict[str, Any]] = {
     "X-Request-Id": {
         "description": "The request's id, as it was sent or as it was made.",
@@ -70,6 +73,7 @@ _HEADERS: Final[dict[str, Any]] = {
     },
     "RateLimit": {"description": "The budget that is spent.", "schema": {"type": "string"}},
     "RateLimit-Policy": {"description": "Its limits.", "schema": {"type": "string"}},
+    "ETag": {"description": "Names this very answer, for `If-None-Match`.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
     "Idempotency-Replayed": {
         "description": "`true`: this is the stored first answer.",
@@ -77,6 +81,13 @@ _HEADERS: Final[dict[str, Any]] = {
     },
 }
 _PARAMETERS: Final[dict[str, Any]] = {
+    "IfNoneMatch": {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "The `ETag` of an earlier answer: 304 if it would be the same.",
+        "schema": {"type": "string"},
+    },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
         "in": "header",
@@ -203,12 +214,17 @@ def _parameters(declared: Operation) -> list[dict[str, Any]]:
     if declared.query is not None:
         shown += query_parameters(declared.query)
     shown.append({"$ref": "#/components/parameters/RequestId"})
+    if declared.as_text:
+        shown.append({"$ref": "#/components/parameters/IfNoneMatch"})
     if declared.writes:
         shown.append({"$ref": "#/components/parameters/IdempotencyKey"})
     return shown
 
 
 def _id_parameter(name: str) -> dict[str, Any]:
+    if name in _NAMES:
+        named = {"type": "string", "enum": _NAMES[name]}
+        return {"name": name, "in": "path", "required": True, "schema": named, "example": _NAMES[name][0]}
     prefix, example = _IDS[name]
     return {
         "name": name,
@@ -248,6 +264,15 @@ def _answers(declared: Operation) -> dict[str, Any]:
                 }
             },
         }
+        if declared.as_text and status == next(iter(declared.answers)):
+            answer["headers"] = answer["headers"] | _header_refs("ETag")
+            answer["content"] |= {
+                media: {"schema": {"type": "string"}, "example": example}
+                for media, example in declared.as_text.items()
+            }
+            shown["304"] = {"description": phrase(304), "headers": _header_refs("X-Request-Id", "ETag")}
+        if status == 202 and not declared.writes:
+            answer["headers"] = answer["headers"] | _header_refs("Retry-After")
         if declared.links and status == next(iter(declared.answers)):
             answer["links"] = {
                 name: {"operationId": target, "parameters": dict(parameters)}

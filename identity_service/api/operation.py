@@ -32,6 +32,8 @@ _KEY_SECONDS: Final = 0.5
 """How long a found API key is believed without asking again: a revoked one is refused within a second."""
 _METHODS: Final = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
 _ID: Final = re.compile(r"[a-z]{3}_[0-9a-z]{1,36}", re.ASCII)
+_NAME: Final = re.compile(r"[a-z][a-z-]{0,39}", re.ASCII)
+"""What a path names by a word of ours and not by an id."""
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,39}", re.ASCII)
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}", re.ASCII)
 EXTENSION: Final = "identity"
@@ -42,7 +44,7 @@ class Work:
     """What a handler asks for: a use case for one transaction, and how its result is told."""
 
     use_case: Callable[[Tx], Any]
-    render: Callable[[Any], BaseModel]
+    render: Callable[[Any], BaseModel | Answer]
     status: Callable[[Any], int] | None = None
 
 
@@ -75,6 +77,8 @@ class Operation:
         answers: status → model of the success answers.
         refusals: the stable codes beyond those that every operation may answer.
         links: OpenAPI links: name → (operation id, parameters).
+        as_text: media types, beside JSON, in which the first answer may come, each with an example; such
+            an answer carries an ETag.
     """
 
     name: str
@@ -92,6 +96,7 @@ class Operation:
     description: str = ""
     example: Mapping[str, Any] | None = None
     links: Mapping[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
+    as_text: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def writes(self) -> bool:
@@ -171,7 +176,7 @@ def _dispatch(declared: Operation, services: Container, keys: KeyRing, **values:
     body_bytes, body = _read_body(declared)
     if not principal.may(declared.scope):
         raise Refused("scope_missing", f"This needs the scope {declared.scope}.", scope=declared.scope.value)
-    if not all(_ID.fullmatch(value) for value in values.values()):
+    if not all((_ID if name.endswith("_id") else _NAME).fullmatch(value) for name, value in values.items()):
         raise not_found("thing")  # what no id looks like is not asked of a store that may not even hold it
     actor = Actor(
         kind="client", name=principal.client, client_id=principal.client_id, request_id=g.request_id
@@ -214,13 +219,19 @@ def _carry_out(tx: Tx, declared: Operation, services: Container, claim: Claim | 
 
 
 def _answer(declared: Operation, work: Work, result: Any) -> Answer:
+    rendered = work.render(result)
+    if isinstance(rendered, Answer):
+        return rendered
     status = next(iter(declared.answers)) if work.status is None else work.status(result)
-    body = work.render(result).model_dump_json(exclude_defaults=True)  # `code?`: absent, not null
+    body = rendered.model_dump_json(exclude_defaults=True)  # `code?`: absent, not null
     return Answer(status=status, headers={"Content-Type": JSON}, body=body)
 
 
 def _respond(answer: Answer) -> Response:
-    return Response(answer.body, status=answer.status, headers=answer.headers)
+    response = Response(answer.body, status=answer.status, headers=answer.headers)
+    if "ETag" in answer.headers:  # who has the very same answer already is told so in a few bytes
+        response.make_conditional(request)
+    return response
 
 
 def _claim(declared: Operation, principal: Principal, body: bytes) -> Claim | None:

@@ -19,6 +19,7 @@ from identity_service.cli import (
     messages,
     policy,
     quota,
+    reports,
     serve,
     sms,
     trace,
@@ -38,7 +39,15 @@ def identity() -> None:
     """
 
 
-for command in (serve.serve, serve.worker, doctor.doctor, serve.openapi, serve.demo, importing.import_):
+for command in (
+    serve.serve,
+    serve.worker,
+    doctor.doctor,
+    serve.openapi,
+    serve.demo,
+    importing.import_,
+    reports.reports,
+):
     identity.add_command(command)
 invites.invites.add_command(trace.trace)
 for topic in (

@@ -221,6 +221,11 @@ class Tx:
             slots |= {f"slot_{n}": some[-1] for n in range(len(some), _SLOTS)}
             yield from self.all(statement, **slots)
 
+    def rows(self, statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows as the driver's own tuples: for many, of which only columns are wanted."""
+        self._execute(statement, values)
+        return list(self.cursor.fetchall())
+
     def select(self, clause: ClauseElement) -> list[Any]:
         """Run a query that was put together for this call (a filtered list); rows by column name."""
         return list(self.connection.execute(clause).all())  # type: ignore[call-overload]
@@ -256,6 +261,14 @@ class Store:
         self.is_sqlite = engine.dialect.name == "sqlite"
         # Statements give their values by name on both stores.
         self._dialect = pysqlite.dialect(paramstyle="named") if self.is_sqlite else engine.dialect
+
+    @contextmanager
+    def read_at_one_instant(self, actor: Actor) -> Iterator[Tx]:
+        """A read of many statements that all see the store as it was at the first of them."""
+        with self.read(actor) as tx:
+            if not self.is_sqlite:  # SQLite's reads are never otherwise
+                tx.cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield tx
 
     def durability(self) -> str:
         """Return how lasting an answered commit is, in the store's own words."""

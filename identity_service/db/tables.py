@@ -158,6 +158,7 @@ members = _table(
     _at("phone_verified_at", nullable=True),
     _at("joined_at"),
     _at("last_seen_at"),
+    _at("activated_at", nullable=True),  # when a service first told so
     Column("country", String(3), nullable=True),
     Column("locale", String(35), nullable=True),
     # Trust: written by the worker, read by everyone.
@@ -193,6 +194,7 @@ members = _table(
     _partial("ix_members_campaign_id", "campaign_id", "id", where="campaign_id IS NOT NULL"),
     Index("ix_members_invite_id", "invite_id"),
     _partial("ix_members_review_at", "review_at", where="review_at IS NOT NULL"),
+    _partial("ix_members_activated_at", "activated_at", where="activated_at IS NOT NULL"),
     _partial("ix_members_unscored", "id", where="trust_log_odds IS NULL"),
 )
 
@@ -269,6 +271,15 @@ signals = _table(
     Index("ix_signals_member_id", "member_id", "id"),
 )
 
+activity = _table(
+    "activity",
+    # The days on which members showed up: a bit a day, four weeks a row.
+    Column("block", Integer, primary_key=True, autoincrement=False),
+    Column("member_id", _ID, ForeignKey("members.id"), primary_key=True),
+    Column("days", Integer, nullable=False),
+    CheckConstraint("days > 0 AND days < 268435456", name="days_of_four_weeks"),
+)
+
 # -- invites ------------------------------------------------------------------------------------------
 
 invites = _table(
@@ -295,6 +306,12 @@ invites = _table(
     _at("opened_at", nullable=True),
     _at("last_sent_at", nullable=True),
     _ref("message_id", "messages.id", nullable=True),
+    # The first time of each step, for the reports: they outlive the messages, holds and verifications.
+    _at("sent_at", nullable=True),
+    _at("delivered_at", nullable=True),
+    _at("requested_at", nullable=True),
+    _at("verified_at", nullable=True),
+    _at("moved_at", nullable=True),  # when a step was last written here, so that followers find the row
     _one_of("state", "open", "redeemed", "expired", "revoked"),
     _one_of("channel", "link", "sms"),
     CheckConstraint("(issuer_id IS NULL) <> (campaign_id IS NULL)", name="one_issuer"),
@@ -308,6 +325,7 @@ invites = _table(
     _partial("ix_invites_phone_id", "phone_id", where="phone_id IS NOT NULL"),
     _partial("ix_invites_open_expires_at", "expires_at", where="state = 'open'"),
     _partial("ix_invites_open_issuer_id", "issuer_id", "expires_at", where="state = 'open'"),
+    _partial("ix_invites_moved_at", "moved_at", where="moved_at IS NOT NULL"),
 )
 
 invite_holds = _table(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, bindparam, case, insert, null, select, update
+from sqlalchemy import BigInteger, BindParameter, bindparam, case, func, insert, null, select, update
 
 from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import invite_holds as holds
@@ -25,7 +25,11 @@ _open = (invites.c.id == _invite, invites.c.state == "open", invites.c.expires_a
 _START = Statement(
     update(invites)
     .where(*_open, invites.c.starts < 3 + 2 * invites.c.max_uses)
-    .values(starts=invites.c.starts + 1)
+    .values(
+        starts=invites.c.starts + 1,
+        requested_at=func.coalesce(invites.c.requested_at, _now),
+        moved_at=case((invites.c.requested_at.is_(None), _now), else_=invites.c.moved_at),
+    )
     .returning(invites.c.held)
 )
 _OWN = Statement(

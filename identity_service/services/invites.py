@@ -123,7 +123,9 @@ _GET = Statement(_VIEW.where(invites.c.id == bindparam("id")))
 _END = Statement(
     update(invites)
     .where(invites.c.id == bindparam("invite"), invites.c.state == "open")
-    .values(state=bindparam("end"), ended_at=_now, end_reason=bindparam("reason"), sealed_code=None)
+    .values(
+        state=bindparam("end"), ended_at=_now, moved_at=_now, end_reason=bindparam("reason"), sealed_code=None
+    )
     .returning(invites.c.issuer_id, invites.c.max_uses, invites.c.uses)
 )
 _RESENDABLE = Statement(
@@ -155,7 +157,7 @@ _OPENED = Statement(
         invites.c.state == "open",
         invites.c.opened_at.is_(None),
     )
-    .values(opened_at=_now)
+    .values(opened_at=_now, moved_at=_now)
     .returning(invites.c.id)
 )
 _OVERDUE = Statement(

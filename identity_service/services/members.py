@@ -17,6 +17,7 @@ from identity_service.db.store import Statement, Tx, among, insert_if_new, inser
 from identity_service.db.tables import campaigns, invites, members, phones
 from identity_service.errors import Refused, invalid, not_found
 from identity_service.ports import Ids, Instant
+from identity_service.services import progress
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of
 from identity_service.services.phones import Phone, Phones
@@ -253,6 +254,7 @@ class Members:
         """Note that the member showed up: what dormancy is measured from."""
         away_since = tx.now - (self._policies.of(tx).ladder.shortest_absence or tx.now)
         tx.run(_SEEN, id_=member_id, seen=tx.now, away_since=away_since)
+        progress.showed_up(tx, member_id)
 
     # -- reading ----------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import members, signals
 from identity_service.errors import invalid, not_found
 from identity_service.ports import MINUTE, Ids, Instant
+from identity_service.services import progress
 from identity_service.services.journal import Journal
 from identity_service.services.policy_book import PolicyBook
 
@@ -43,6 +44,11 @@ _SEEN = Statement(
             else_=members.c.review_at,
         ),
     )
+)
+_ACTIVATED = Statement(
+    update(members)
+    .where(members.c.id == bindparam("member"), members.c.activated_at.is_(None))
+    .values(activated_at=bindparam("at_", type_=BigInteger))
 )
 
 
@@ -92,8 +98,11 @@ class Signals:
         if signal.kind is SignalKind.ACTIVITY:
             away_since = tx.now - (self._policies.of(tx).ladder.shortest_absence or tx.now)
             tx.run(_SEEN, member=signal.member_id, at_=occurred_at, away_since=away_since)
+            progress.showed_up(tx, signal.member_id)
             self._tell_first_activity(tx, signal.member_id)
         else:
+            if signal.kind is SignalKind.ACTIVATED:
+                tx.run(_ACTIVATED, member=signal.member_id, at_=tx.now)
             data = {"signal_id": signal_id, "member_id": signal.member_id, "kind": signal.kind.value}
             # Who reported stands in the audit alone; the trust model follows it from there.
             detail = {"reporter_id": signal.reporter_id, "occurred_at": occurred_at}

@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, select, update
 from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import message_events, messages, phones
 from identity_service.ports import Instant
+from identity_service.services import progress
 from sms.fate import ConfirmedBy, Happening, confirmed_by, words
 from sms.providers.base import FailureKind
 
@@ -133,6 +134,7 @@ class Timeline:
         took_ms: int | None = None,
     ) -> bool:
         """Write what happened, in the transaction in which it is learnt; return whether it was new."""
+        progress.message_went(tx, message_id, what)
         return bool(
             tx.run(
                 _NOTE,

@@ -20,7 +20,7 @@ from identity_service.db.tables import devices, members, phones, verifications
 from identity_service.errors import Refused, not_found
 from identity_service.policy.budgets import Lane, Limit, Rate
 from identity_service.ports import HOUR, SECOND, Entropy, Ids, Instant
-from identity_service.services import budgets
+from identity_service.services import budgets, progress
 from identity_service.services.delivery import Delivery, Outgoing
 from identity_service.services.holds import Holds
 from identity_service.services.invites import Invites, refuse_code
@@ -417,6 +417,8 @@ class Verifications:
         if row.state == "pending":
             budgets.clear_cooldown(tx, row.lane, row.phone_id)
             self._timeline.came_back(tx, row.id)
+            if row.hold_id is not None:
+                progress.phone_verified(tx, row.hold_id)
         approved_at = row.approved_at or tx.now
         if tx.now - approved_at >= self._policies.of(tx).verification.proof_life:
             raise Refused("proof_expired", "This verification's proof is too old; start again.")

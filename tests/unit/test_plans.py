@@ -22,6 +22,9 @@ WHOLE_TABLES = {
     "members._MISCOUNTED": "`identity tree check`",
     "routing._ALL": "a row a provider and country; read once a second where messages are routed",
     "trust_rows._FIRST_JOINED": "its first row is all that is read",
+    "report_columns._CAMPAIGNS": "campaigns are few",
+    "report_columns._COUNT": "a snapshot is compared with the store, behind the answers",
+    "report_columns._COUNT_FEW": "stops at the limit that it is given",
     "rotation._UNINDEXED": "a key rotation",
     "rotation._DROP_INDEX": "a key rotation",
 }
