@@ -24,6 +24,7 @@ from identity_service.services.dashboard_access import DashboardAccess
 from identity_service.services.delivery import Delivery
 from identity_service.services.disclosure import Disclosure
 from identity_service.services.eligibility import Eligibility
+from identity_service.services.explorer import Explorer
 from identity_service.services.fates import Fates
 from identity_service.services.grants import Grants
 from identity_service.services.holds import Holds
@@ -95,6 +96,7 @@ class Container:
     worker_state: WorkerState
     dashboard: DashboardAccess
     disclosure: Disclosure
+    explorer: Explorer
     providers: Mapping[str, Provider]
     entropy: Entropy = field(repr=False)
 
@@ -281,6 +283,7 @@ def build(
         worker_state=WorkerState(),
         dashboard=dashboard,
         disclosure=Disclosure(phones=phones, journal=journal),
+        explorer=Explorer(),
         providers=providers,
         entropy=entropy,
     )

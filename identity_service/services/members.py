@@ -116,6 +116,12 @@ _SEEN = Statement(
 )
 
 
+def score_of(log_odds: float | None) -> float | None:
+    """Return 1/(1+e^−L), or None before the worker has computed L."""
+    # The same, without overflow.
+    return None if log_odds is None else 0.5 * (1.0 + math.tanh(log_odds / 2.0))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMember:
     """What a registration (or a seed) makes.  At most one of inviter and campaign."""
@@ -158,10 +164,7 @@ class MemberView:
 
     @property
     def score(self) -> float | None:
-        """1/(1+e^−L), or None before the worker has computed it."""
-        if self.trust_log_odds is None:
-            return None
-        return 0.5 * (1.0 + math.tanh(self.trust_log_odds / 2.0))  # the same, without overflow
+        return score_of(self.trust_log_odds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ them looks at them before they are kept.
 from __future__ import annotations
 
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from identity_service.db.store import prepare_engine
 from identity_service.demo import seed_demo
 from tests.browser.conftest import NARROW, WIDE, Site
 from tests.support.browser import find_browser
+from tests.support.network import plant
 from tests.support.world import OPERATOR, World
 
 
@@ -41,12 +43,59 @@ def _play(page: Page) -> None:
     page.locator(".bubble button").first.wait_for()
 
 
+def _painted(page: Page) -> None:
+    page.locator("#tree[data-painted]").wait_for()
+
+
+def _colour(page: Page) -> None:
+    _painted(page)
+    page.locator("#colour").select_option("country")
+    page.locator("#search").fill("user-432")
+    page.locator("#search").press("Enter")
+    page.locator("#zoom-fit").click()
+
+
+def _network(site: Site) -> str:
+    """Make 700 members in a tree with a few who invited many; return its root."""
+    chance = random.Random(3)
+    parents: dict[int, int | None] = {1: None}
+    for number in range(2, 700):
+        parents[number] = 1 + int((number - 2) * chance.random() ** 1.9)
+    countries = ("SE", "US", "BR", "DE", "IN", "KE", "FR")
+
+    def country(number: int) -> str:
+        parent = parents[number]
+        return countries[0] if parent is None or chance.random() < 0.1 else where[parent]
+
+    where: dict[int, str] = {}
+    for number in parents:
+        where[number] = chance.choice(countries) if number < 12 else country(number)
+    ids = plant(
+        site.world,
+        parents,
+        external_id=lambda number: f"user-{number}",
+        state=lambda number: "banned" if chance.random() < 0.03 else "active",
+        country=lambda number: where[number],
+        trust_log_odds=lambda number: chance.gauss(1, 1.5),
+    )
+    return ids[1]
+
+
 def shots(site: Site) -> list[Shot]:
     demo = seed_demo(site.world.services, OPERATOR)
     dov = demo.members["demo-dov"]
+    root = _network(site)
     return [
         Shot(name="overview", path="/dashboard"),
         Shot(name="member", path=f"/dashboard/members/{dov}", scheme="dark"),
+        Shot(name="tree", path=f"/dashboard/tree?root={root}", size=(1280, 860), prepare=_colour),
+        Shot(
+            name="tree-phone",
+            path=f"/dashboard/tree?root={root}",
+            size=NARROW,
+            scheme="dark",
+            prepare=_painted,
+        ),
         Shot(name="phones", path="/dashboard/phones?to=%2B12025550143", prepare=_play),
         Shot(name="member-phone", path=f"/dashboard/members/{dov}", size=NARROW),
     ]

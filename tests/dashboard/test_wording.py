@@ -15,6 +15,7 @@ SOURCES = [
     *FOLDER.rglob("*.py"),
 ]
 _PLAIN = re.compile(r"""say\(\s*["']([\w.]+)["']\s*[,)]""")
+_FORMATTED = re.compile(r"""f"([\w.]+\.)\{""")
 _QUOTED = re.compile(r"""["']([\w.]+)["']""")
 _BUILT = re.compile(r"""(?:say(?:\.known)?\(\s*|[(,]\s*)["']([\w.]+\.)["']\s*~""")
 
@@ -34,6 +35,7 @@ def test_every_sentence_that_a_page_says_is_there_and_no_other() -> None:
     said, built = set(_PLAIN.findall(text)), set(_BUILT.findall(text))
     known = catalogue(PACKAGE, "en").keys()
     assert said <= known
+    built |= set(_FORMATTED.findall(text))
     said |= set(_QUOTED.findall(text))  # handed on before it is said
     unused = {key for key in known if key not in said and not any(key.startswith(one) for one in built)}
     assert unused == set()

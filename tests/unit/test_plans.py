@@ -31,7 +31,7 @@ WHOLE_TABLES = {
 # An index that holds only the rows which wait for something: walking through it is finding them.
 _WAITING = re.compile(
     # The rows that a subquery has found already, and
-    r"SCAN (anon_1|way)$|SCAN \w+ USING (COVERING )?INDEX "
+    r"SCAN (anon_1|way|below)$|SCAN \w+ USING (COVERING )?INDEX "
     r"(ix_members_unscored|ix_messages_dead|ix_journal_new|uq_invite_holds_one_a_phone|uq_recoveries_one_open)"
 )
 
