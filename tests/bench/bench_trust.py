@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from graph.economy import EconomyParameters
-from tests.bench import trust_quality, trust_scale
+from tests.bench import trust_quality, trust_scale, trust_service
 
 
 def scale_lines(sizes: list[int], *, rounds: int, networkx_limit: int) -> Iterator[str]:
@@ -65,6 +65,8 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     chains.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
     follow = commands.add_parser("follow", help="update and query beside a rebuild")
     follow.add_argument("--sizes", type=int, nargs="+", default=[10_000, 1_000_000])
+    service = commands.add_parser("service", help="the worker's following on SQLite beside the library")
+    service.add_argument("--sizes", type=int, nargs="+", default=[100_000])
     attacks = commands.add_parser("attacks", help="five generated attacks")
     attacks.add_argument("--seeds", type=int, default=5)
     attacks.add_argument("--groups", type=int, nargs="+", default=[100, 500])
@@ -87,6 +89,8 @@ def lines(options: argparse.Namespace) -> Iterator[str]:
             return chain_lines(options.sizes)
         case "follow":
             return following_lines(options.sizes)
+        case "service":
+            return trust_service.service_lines(options.sizes)
         case "attacks":
             tables = (
                 trust_quality.attack_lines(seeds=options.seeds, group=group) for group in options.groups
