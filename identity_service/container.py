@@ -31,6 +31,7 @@ from identity_service.services.holds import Holds
 from identity_service.services.housekeeping import Housekeeping
 from identity_service.services.idempotency import Idempotency
 from identity_service.services.imports import Imports
+from identity_service.services.invite_codes import InviteCodes
 from identity_service.services.invites import Invites
 from identity_service.services.journal import Journal
 from identity_service.services.members import Members
@@ -70,6 +71,7 @@ class Container:
     journal: Journal
     holds: Holds
     invites: Invites
+    invite_codes: InviteCodes
     quota: QuotaLedger
     eligibility: Eligibility
     reviews: Reviews
@@ -170,6 +172,7 @@ def build(
         timeline=timeline,
         journal=journal,
     )
+    invite_codes = InviteCodes(policies=policies, hasher=hasher, journal=journal)
     invites = Invites(
         policies=policies,
         ids=ids,
@@ -192,7 +195,7 @@ def build(
         seal=seal,
         signer=signer,
         phones=phones,
-        invites=invites,
+        codes=invite_codes,
         holds=holds,
         delivery=delivery,
         timeline=timeline,
@@ -203,7 +206,7 @@ def build(
         policies=policies,
         ids=ids,
         phones=phones,
-        invites=invites,
+        codes=invite_codes,
         holds=holds,
         verifications=verifications,
         members=members,
@@ -238,6 +241,7 @@ def build(
         journal=journal,
         holds=holds,
         invites=invites,
+        invite_codes=invite_codes,
         quota=quota,
         eligibility=eligibility,
         reviews=Reviews(policies=policies, eligibility=eligibility, quota=quota, journal=journal),

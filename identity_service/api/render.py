@@ -15,7 +15,8 @@ from identity_service.policy.changes import Change
 from identity_service.policy.inviting import Decision
 from identity_service.policy.rules import rules_of
 from identity_service.ports import rfc3339, rfc3339_or_none
-from identity_service.services.invites import InviteView, Lookup
+from identity_service.services.invite_codes import Lookup
+from identity_service.services.invites import InviteView
 from identity_service.services.journal import Event
 from identity_service.services.members import MemberView, TreeSummary
 from identity_service.services.paging import Page

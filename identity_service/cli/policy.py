@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from identity_service.cli.command import REFUSED, SPAN, Topic, checked_value
 from identity_service.cli.output import message, plain, print_json, print_table, printable
 from identity_service.cli.session import Session, pass_session
 from identity_service.errors import Misconfigured
+from identity_service.policy.advice import advice_on
 from identity_service.policy.changes import Change, changes
-from identity_service.policy.rules import faults_of, policy_text
+from identity_service.policy.rules import Fault, faults_of, policy_text
 from identity_service.ports import Instant, rfc3339, rfc3339_or_none
 from identity_service.services.policy_book import Announce, Announced, Edition
 
@@ -75,18 +77,27 @@ def _shape(edition: Edition, now: Edition) -> dict[str, Any]:
 @click.pass_context
 @pass_session
 def check(session: Session, ctx: click.Context, file: Path) -> None:
-    """Check a policy file.  Every fault is told with its place; exit code 1 where there is one."""
+    """Check a policy file.  Every fault is told with its place; exit code 1 where there is one.
+
+    Warnings are about what is well-formed and may be regretted; they change no exit code.
+    """
     text = _read(file)
     faults = faults_of(text)
+    warnings = () if faults else tuple(advice_on(text))
     if session.as_json:
-        listed = [{"line": one.line, "rule": one.rule, "detail": one.detail} for one in faults]
-        print_json({"ok": not faults, "faults": listed})
-    for one in faults:
-        place = f"{file}:{one.line}" if one.line else str(file)
-        message(f"{place}: {one.rule + ': ' if one.rule else ''}{one.detail}")
+        told = {"faults": [asdict(one) for one in faults], "warnings": [asdict(one) for one in warnings]}
+        print_json({"ok": not faults} | told)
+    _print_findings(file, "", faults)
+    _print_findings(file, "warning: ", warnings)
     if faults:
         ctx.exit(REFUSED)
     message(f"{file} is a policy.")
+
+
+def _print_findings(file: Path, kind: str, found: tuple[Fault, ...]) -> None:
+    for one in found:
+        place = f"{file}:{one.line}" if one.line else str(file)
+        message(f"{place}: {kind}{one.rule + ': ' if one.rule else ''}{one.detail}")
 
 
 @policy.command()

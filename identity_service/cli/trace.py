@@ -70,8 +70,8 @@ def _read(session: Session, tx: Tx, code_or_id: str) -> _Story:
 
 def _find(session: Session, tx: Tx, text: str) -> str:
     """Find an invite by its code, or by the link that ends with it."""
-    code = session.services.invites.read(text.rstrip("/").rpartition("/")[2])
-    row = session.services.invites.find(tx, code)
+    code = session.services.invite_codes.read(text.rstrip("/").rpartition("/")[2])
+    row = session.services.invite_codes.find(tx, code)
     if row is None:
         raise not_found("invite")
     return str(row.id)

@@ -76,7 +76,7 @@ def note_opened(code: str) -> Response:
     found = join.parse(code)
     if found is not None:
         try:
-            services.store.transact(_INVITEE, lambda tx: services.invites.opened(tx, found))
+            services.store.transact(_INVITEE, lambda tx: services.invite_codes.opened(tx, found))
         except Unavailable as error:
             log.warning("beacon_lost", error=str(error))  # a statistic, not worth the invitee's time
     return Response(status=204)

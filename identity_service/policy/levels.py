@@ -63,8 +63,8 @@ class Conditions(Section):
         return self.model_copy(update=given)
 
 
-_AT_LEAST: Final = ("age", "log_odds", "conduct", "standing", "from_inviter", "invitees_joined")
-_AT_MOST: Final = ("seen_within", "invitees_banned_share")
+AT_LEAST: Final = ("age", "log_odds", "conduct", "standing", "from_inviter", "invitees_joined")
+AT_MOST: Final = ("seen_within", "invitees_banned_share")
 
 
 class Level(Section):
@@ -93,7 +93,7 @@ class Level(Section):
             wanted, kept = getattr(self.enter, name), getattr(self.keep, name)
             if wanted is None:
                 raise ValueError(f"keep.{name} loosens nothing: enter does not ask for {name}")
-            stricter = (name in _AT_LEAST and kept > wanted) or (name in _AT_MOST and kept < wanted)
+            stricter = (name in AT_LEAST and kept > wanted) or (name in AT_MOST and kept < wanted)
             if stricter:
                 raise ValueError(f"keep.{name} is stricter than enter.{name}: members would flap")
         return self

@@ -14,7 +14,7 @@ from identity_service.ports import Ids
 from identity_service.services import budgets
 from identity_service.services.credentials import Credentials
 from identity_service.services.holds import Holds
-from identity_service.services.invites import Invites, refuse_code
+from identity_service.services.invite_codes import InviteCodes, refuse_code
 from identity_service.services.members import Members, MemberView, NewMember
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.policy_book import PolicyBook
@@ -59,7 +59,7 @@ class Registrations:
         policies: PolicyBook,
         ids: Ids,
         phones: Phones,
-        invites: Invites,
+        codes: InviteCodes,
         holds: Holds,
         verifications: Verifications,
         members: Members,
@@ -68,7 +68,7 @@ class Registrations:
         timeline: Timeline,
     ) -> None:
         self._policies, self._ids, self._phones, self._timeline = policies, ids, phones, timeline
-        self._invites, self._holds, self._verifications = invites, holds, verifications
+        self._codes, self._holds, self._verifications = codes, holds, verifications
         self._members, self._credentials, self._assertions = members, credentials, assertions
 
     def register(self, tx: Tx, wanted: Register) -> Registered:
@@ -80,7 +80,7 @@ class Registrations:
         """
         if (wanted.proof is None) == (wanted.number is None):
             raise invalid("/proof", "one_of_proof_and_phone", "Give exactly one of proof and phone.")
-        code = self._invites.read(wanted.invite_code)
+        code = self._codes.read(wanted.invite_code)
         if wanted.proof is not None:
             ticket = self._by_proof(tx, code, wanted.proof)
         else:
@@ -105,13 +105,13 @@ class Registrations:
         """A verified phone, and the use that its verification holds."""
         proof = self._verifications.read_proof(tx, text, "registration")
         # The code is judged before the proof is used up: a wrong code must not cost the proof.
-        invite = self._invites.redeemable(tx, code, proof.phone_id)
+        invite = self._codes.redeemable(tx, code, proof.phone_id)
         return _Ticket(invite=invite, phone=self._phones.get(tx, proof.phone_id), proof=proof)
 
     def _by_sms_code(self, tx: Tx, code: InviteCode, number: Number) -> _Ticket:
         """The code came to this phone by SMS a short while ago: having it is having the phone."""
         phone = self._phones.of(tx, number)
-        invite = self._invites.redeemable(tx, code, phone.id)
+        invite = self._codes.redeemable(tx, code, phone.id)
         proves_for = self._policies.of(tx).invites.sms_proves_for
         if invite.channel != "sms" or tx.now - invite.last_sent_at > proves_for:
             raise Refused(

@@ -23,7 +23,7 @@ from identity_service.ports import HOUR, SECOND, Entropy, Ids, Instant
 from identity_service.services import budgets, progress
 from identity_service.services.delivery import Delivery, Outgoing
 from identity_service.services.holds import Holds
-from identity_service.services.invites import Invites, refuse_code
+from identity_service.services.invite_codes import InviteCodes, refuse_code
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.policy_book import PolicyBook
 from identity_service.services.timeline import Timeline
@@ -217,7 +217,7 @@ class Verifications:
         seal: Seal,
         signer: Signer,
         phones: Phones,
-        invites: Invites,
+        codes: InviteCodes,
         holds: Holds,
         delivery: Delivery,
         timeline: Timeline,
@@ -225,7 +225,7 @@ class Verifications:
     ) -> None:
         self._policies, self._ids, self._entropy = policies, ids, entropy
         self._hasher, self._seal, self._signer = hasher, seal, signer
-        self._phones, self._invites, self._holds, self._delivery = phones, invites, holds, delivery
+        self._phones, self._codes, self._holds, self._delivery = phones, codes, holds, delivery
         self._timeline, self._work = timeline, work
 
     # -- starting -------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ class Verifications:
 
     def _hold(self, tx: Tx, code_text: str, phone: Phone) -> str:
         """Hold a use of a live invite for this phone; nothing is sent without one."""
-        invite = self._invites.redeemable(tx, self._invites.read(code_text), phone.id)
+        invite = self._codes.redeemable(tx, self._codes.read(code_text), phone.id)
         held = self._holds.hold(tx, invite.id, phone.id, tx.now + self._policies.of(tx).invites.hold)
         if held is None:
             raise refuse_code()

@@ -99,7 +99,7 @@ class Bench:
         )
 
     def look_up(self, n: int) -> Case:
-        invites = self.services.invites
+        invites = self.services.invite_codes
         codes = [self._link_code(i) for i in range(n)]
         return Case(
             "look-up",

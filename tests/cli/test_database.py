@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from alembic import command
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import IntegrityError
 
+from identity_service.db import migrate
 from tests.cli.conftest import Terminal
 from tests.support.world import World
 
@@ -125,3 +129,41 @@ def test_a_doctor_makes_nothing(run: Terminal) -> None:
     run("doctor", code=1)
     made = set(Path("var").rglob("*") if Path("var").exists() else []) - set(before)
     assert not [path for path in made if path.name == "keyring.json"]
+
+
+def test_a_database_with_members_and_quota_keeps_them_as_granted_and_everybody_is_looked_at(
+    empty: Terminal, new_world: Callable[..., World]
+) -> None:
+    """A store of the release before earning: what lay in lots was granted, nothing was earned."""
+    engine = create_engine(empty.url, poolclass=NullPool)
+    with engine.connect() as connection:
+        command.upgrade(migrate._config(connection), "0006")
+        connection.commit()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO members (id, state, generation, joined_at, last_seen_at, level, quota_available,"
+                " quota_granted) VALUES ('mem_1', 'active', 0, 1, 1, 'new', 3, 3)"
+            )
+        )
+        connection.execute(
+            text("INSERT INTO quota_lots (id, member_id, remaining) VALUES ('lot_1', 'mem_1', 3)")
+        )
+        connection.execute(
+            text(
+                "INSERT INTO quota_entries (id, member_id, lot_id, kind, amount, actor, reason, created_at)"
+                " VALUES ('qle_1', 'mem_1', 'lot_1', 'grant', 3, 'olga', 'x', 1)"
+            )
+        )
+    empty("db", "upgrade")
+    empty("db", "check")  # the schema is that of tables.py
+    world = new_world()
+    assert world.query(lambda tx: world.services.quota.unspent(tx, "mem_1")).granted == 3
+    assert world.query(world.services.reviews.is_due)
+    while world.worker.review():
+        pass
+    assert world.api().post("/v1/invites", {"issuer_id": "mem_1", "channel": "link"}).status_code == 201
+    earned = "UPDATE members SET quota_earned = 9"
+    with pytest.raises(IntegrityError, match="quota_earned_within"), engine.begin() as connection:
+        connection.execute(text(earned))
+    engine.dispose()

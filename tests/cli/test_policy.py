@@ -81,6 +81,16 @@ def test_every_fault_of_a_file_is_told_with_its_place(run: Terminal, tmp_path: P
     run("policy", "check", str(tmp_path / "none.toml"), code=2)
 
 
+def test_what_may_be_regretted_is_warned_of_and_refuses_nothing(run: Terminal, tmp_path: Path) -> None:
+    hasty = default_text().replace('age = "30d"', 'age = "2d"', 1)
+    file = _file(tmp_path, hasty)
+    line = next(n for n, text_ in enumerate(hasty.splitlines(), 1) if text_.startswith('age = "2d"'))
+    told = run("policy", "check", file).stderr
+    assert f"rules.toml:{line}: warning: levels.1.enter.age: members earn after 2 days" in told
+    (warned,) = run.json("policy", "check", file)["warnings"]
+    assert (warned["line"], warned["rule"]) == (line, "levels.1.enter.age")
+
+
 def test_the_doctor_says_which_policy_is_in_force_and_when_a_file_is_not_read(
     run: Terminal, world: World, tmp_path: Path
 ) -> None:

@@ -140,19 +140,19 @@ def look_up_invite(call: Call) -> Work:
 
     A typing error that the check symbol shows is told as 422 with `errors[].code` `typo`, at no cost.
     """
-    invites = call.services.invites
+    codes = call.services.invite_codes
     try:
-        code = invites.read(call.body.code, "/code")
+        code = codes.read(call.body.code, "/code")
     except Refused as refused:
         if refused.errors:
             raise
-        return Work(lambda tx: invites.lookup(tx, None), render.lookup)
+        return Work(lambda tx: codes.lookup(tx, None), render.lookup)
 
     def look_up(tx: Tx) -> Any:
-        row = invites.find(tx, code)
+        row = codes.find(tx, code)
         if row is None:
-            invites.count_miss(tx)
-        return invites.lookup(tx, row)
+            codes.count_miss(tx)
+        return codes.lookup(tx, row)
 
     return Work(look_up, render.lookup)
 
