@@ -21,6 +21,7 @@ from identity_service.db.store import prepare_engine
 from identity_service.db.tables import database
 from identity_service.errors import Refused, Unavailable
 from identity_service.pages import pages
+from identity_service.policy.rules import Policy
 from identity_service.ports import Clock, Entropy
 from identity_service.proxies import TrustedProxies
 
@@ -41,7 +42,11 @@ _SECURITY_HEADERS: Final = {
 
 
 def create_app(
-    settings: Settings | None = None, *, clock: Clock | None = None, entropy: Entropy | None = None
+    settings: Settings | None = None,
+    *,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+    policy: Policy | None = None,
 ) -> Flask:
     """Make the application.
 
@@ -63,7 +68,7 @@ def create_app(
     database.init_app(app)
     with app.app_context():
         prepare_engine(database.engine, synchronous=settings.sqlite_synchronous)
-        services = build(settings, database.engine, clock=clock, entropy=entropy)
+        services = build(settings, database.engine, clock=clock, entropy=entropy, policy=policy)
     app.extensions[operation.EXTENSION] = services
     operation.install(app, services)
     app.register_blueprint(meta)

@@ -27,6 +27,9 @@ from identity_service.services.eligibility import Eligibility
 from identity_service.services.explorer import Explorer
 from identity_service.services.fates import Fates
 from identity_service.services.grants import Grants
+from identity_service.services.guard import Guard
+from identity_service.services.guard_decisions import GuardDecisions
+from identity_service.services.guard_evidence import GuardEvidence
 from identity_service.services.holds import Holds
 from identity_service.services.housekeeping import Housekeeping
 from identity_service.services.idempotency import Idempotency
@@ -81,6 +84,7 @@ class Container:
     fates: Fates
     routing: Routing
     wording: Wording
+    guard: Guard
     verifications: Verifications
     registrations: Registrations
     recoveries: Recoveries
@@ -173,6 +177,12 @@ def build(
         journal=journal,
     )
     invite_codes = InviteCodes(policies=policies, hasher=hasher, journal=journal)
+    guard = Guard(
+        policies=policies,
+        hasher=Hasher(keyring, Purpose.PHONE_LOOKUP),
+        evidence=GuardEvidence(policies=policies, ids=ids),
+        decisions=GuardDecisions(ids=ids, seal=seal, journal=journal),
+    )
     invites = Invites(
         policies=policies,
         ids=ids,
@@ -185,6 +195,7 @@ def build(
         delivery=delivery,
         holds=holds,
         journal=journal,
+        guard=guard,
         public_url=settings.public_url,
     )
     verifications = Verifications(
@@ -200,6 +211,7 @@ def build(
         delivery=delivery,
         timeline=timeline,
         work=work,
+        guard=guard,
     )
     members = Members(policies=policies, ids=ids, phones=phones, journal=journal)
     registrations = Registrations(
@@ -213,6 +225,7 @@ def build(
         credentials=credentials,
         assertions=assertions,
         timeline=timeline,
+        guard=guard,
     )
     recoveries = Recoveries(
         policies=policies,
@@ -251,6 +264,7 @@ def build(
         routing=Routing(routes=settings.routes, providers=providers, policies=policies),
         wording=wording,
         fates=Fates(timeline=timeline, invites=invites, verifications=verifications),
+        guard=guard,
         verifications=verifications,
         registrations=registrations,
         recoveries=recoveries,
@@ -280,6 +294,7 @@ def build(
             idempotency=idempotency,
             policies=policies,
             dashboard=dashboard,
+            guard=guard,
         ),
         rotation=Rotation(keyring=keyring, phones=phones, seal=seal, journal=journal),
         reports=Reports(store),

@@ -31,6 +31,7 @@ SEQUENCED: Final = Counter("identity_journal_sequenced_total", "Journal rows num
 TASKS: Final = Counter("identity_housekeeping_total", "Things that time ended.", ("task",))
 REVIEWS: Final = Counter("identity_reviews_total", "Members whose level and earning were looked at.")
 SCORES: Final = Counter("identity_trust_scores_total", "Trust scores written.")
+GUARD: Final = Counter("identity_guard_answers_total", "The pumping guard's answers.", ("kind", "answer"))
 FAULTS: Final = Counter("identity_worker_faults_total", "Jobs of the worker that failed.", ("job",))
 
 

@@ -187,6 +187,17 @@ def mask(e164: E164) -> str:
     return f"+{code}{'*' * 9}{national[-kept:]}"
 
 
+def country_code(e164: E164) -> str:
+    """Return a number's country code, without the `+`.
+
+    Examples
+    --------
+    >>> country_code(E164("+79161234567"))
+    '7'
+    """
+    return _split_country_code(e164)[0]
+
+
 def _assigned(raw: str) -> PhoneNumber:
     """Parse into a number that can exist today, or refuse."""
     try:

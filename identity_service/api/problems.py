@@ -209,6 +209,12 @@ KINDS: Final[dict[str, Kind]] = {
         "Too many verifications from one address",
         "Counted only where the call names a `client_ip`.",
     ),
+    "send_blocked": Kind(
+        429,
+        "Messages like this one are not sent at present",
+        "Codes sent to such numbers, or by such inviters, did not come back lately. `Retry-After` says when "
+        "it may be tried again. A known `device_token` and recovery codes still work.",
+    ),
     "guess_budget_spent": Kind(
         429,
         "Too many wrong codes for this phone",
@@ -218,8 +224,8 @@ KINDS: Final[dict[str, Kind]] = {
     "proof_of_work_required": Kind(
         403,
         "A proof of work is needed",
-        "Codes are being guessed wrong everywhere. Solve `challenge` and send it as `altcha`; a "
-        "known `device_token` is never asked.",
+        "Codes are being guessed wrong everywhere, or too few come back from numbers like this one. "
+        "Solve `challenge` and send it as `altcha`; a known `device_token` is never asked.",
     ),
     "code_incorrect": Kind(
         422,

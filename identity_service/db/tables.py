@@ -583,6 +583,86 @@ route_health = _table(
     CheckConstraint("share > 0 AND share <= 1", name="share_is_a_part"),
 )
 
+# -- the pumping guard ----------------------------------------------------------------------------------
+
+guard_sends = _table(  # one row a message: what the guard counts; prefixes stand as keyed hashes only
+    "guard_sends",
+    _id(),
+    Column("subject_id", _ID, nullable=False),  # the verification or invite whose code it carries
+    Column("kind", String(6), nullable=False),
+    Column("phone_id", _ID, nullable=False),
+    Column("country", String(3), nullable=False),
+    Column("hundred_key", String(24), nullable=False),
+    Column("prefix_key", String(24), nullable=False),
+    Column("range_key", String(24), nullable=False),
+    Column("inviter_id", _ID, nullable=True),
+    Column("branch_id", _ID, nullable=True),
+    _at("at"),
+    Column("outcome", String(8), nullable=False),
+    _one_of("kind", "code", "own", "invite"),
+    _one_of("outcome", "none", "answered", "excused"),
+    Index("ix_guard_sends_subject_id", "subject_id"),
+    Index("ix_guard_sends_prefix", "prefix_key", "kind", "at"),
+    Index("ix_guard_sends_range", "range_key", "kind", "at"),
+    _partial("ix_guard_sends_inviter", "inviter_id", "kind", "at", where="inviter_id IS NOT NULL"),
+    _partial("ix_guard_sends_branch", "branch_id", "kind", "at", where="branch_id IS NOT NULL"),
+    Index("ix_guard_sends_at", "kind", "at"),
+)
+
+guard_decisions = _table(
+    "guard_decisions",
+    _id(),
+    Column("unit", String(8), nullable=False),
+    Column("unit_key", String(60), nullable=False),
+    Column("sealed_name", LargeBinary, nullable=False),  # the prefix, the member, …, for operators
+    Column("country", String(3), nullable=True),
+    Column("answer", String(8), nullable=False),
+    Column("grade", Integer, nullable=False),
+    Column("reasons", Text, nullable=False),  # JSON: signal, value, threshold
+    Column("actor", String(120), nullable=False),
+    _at("at"),
+    _at("until", nullable=True),
+    _at("ended_at", nullable=True),
+    Column("ended", String(10), nullable=True),
+    Column("end_actor", String(120), nullable=True),
+    Column("end_reason", Text, nullable=True),
+    _one_of("unit", "phone", "prefix", "range", "inviter", "branch", "country"),
+    _one_of("answer", "block", "monitor", "allow"),
+    CheckConstraint("(ended_at IS NULL) = (ended IS NULL)", name="ended_whole"),
+    _partial("ix_guard_decisions_in_force", "id", where="ended_at IS NULL"),
+    _partial("uq_guard_decisions_one_a_unit", "unit_key", where="ended_at IS NULL", unique=True),
+    Index("ix_guard_decisions_at", "at"),
+)
+
+guard_units = _table(  # what is in force for a unit, found by its key on every message
+    "guard_units",
+    Column("unit_key", String(60), primary_key=True),
+    Column("mode", String(8), nullable=False),
+    Column("grade", Integer, nullable=False),  # 0: nothing; older evidence than `evidence_from` is forgotten
+    _at("until"),
+    _at("evidence_from"),
+    _ref("decision_id", "guard_decisions.id", nullable=True),
+    _one_of("mode", "judged", "allow", "block"),
+    CheckConstraint("grade >= 0", name="grade_not_negative"),
+    Index("ix_guard_units_until", "until"),
+)
+
+guard_rates = _table(  # a country's baseline; moved by the worker alone, so that no message waits for another
+    "guard_rates",
+    Column("kind", String(6), primary_key=True),
+    Column("country", String(3), primary_key=True),  # `all`: everywhere
+    _at("at"),
+    _at("since"),
+    Column("long_sent", Float, nullable=False),
+    Column("long_good", Float, nullable=False),
+    Column("short_sent", Float, nullable=False),
+    Column("short_good", Float, nullable=False),
+    Column("control_sent", Float, nullable=False),
+    Column("control_good", Float, nullable=False),
+    _at("outage_since", nullable=True),
+    _one_of("kind", "code", "own", "invite"),
+)
+
 # -- journal: the event log and the audit trail are two readings of one append-only table --------------
 
 EVIDENCE: Final = (

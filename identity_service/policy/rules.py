@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from identity_service.errors import Misconfigured
 from identity_service.policy.budgets import Limit, Rate
 from identity_service.policy.changes import line_of
+from identity_service.policy.guarding import GuardRules
 from identity_service.policy.levels import EarningRules, Ladder, Level
 from identity_service.policy.values import Section, Span, span
 from identity_service.ports import DAY, HOUR, MINUTE
@@ -200,6 +201,7 @@ class Policy(Section):
     recovery: RecoveryRules
     members: MemberRules
     routes: RouteRules
+    guard: GuardRules = Field(default_factory=GuardRules)
     trust: TrustRules
     earning: EarningRules
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=20)]

@@ -8,6 +8,7 @@ from identity_service.db.store import Tx
 from identity_service.services import budgets
 from identity_service.services.dashboard_access import DashboardAccess
 from identity_service.services.delivery import Delivery
+from identity_service.services.guard import Guard
 from identity_service.services.holds import Holds
 from identity_service.services.idempotency import Idempotency
 from identity_service.services.invites import Invites
@@ -32,6 +33,7 @@ class Housekeeping:
         idempotency: Idempotency,
         policies: PolicyBook,
         dashboard: DashboardAccess,
+        guard: Guard,
     ) -> None:
         self.tasks: Mapping[str, Callable[[Tx], int]] = {
             "policy_takes_force": policies.sweep,
@@ -45,5 +47,7 @@ class Housekeeping:
             "forget_answers": idempotency.purge,
             "forget_budgets": budgets.purge,
             "forget_dashboard_doors": dashboard.forget_old,
+            "judge_sends": guard.learn,
+            "forget_sends": guard.forget,
         }
         """Each task does a bounded piece of work in one transaction and returns how much it did."""

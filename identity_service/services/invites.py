@@ -27,13 +27,14 @@ from identity_service.ports import Entropy, Ids, Instant, rfc3339_or_none
 from identity_service.services import budgets
 from identity_service.services.delivery import Delivery, Outgoing
 from identity_service.services.eligibility import Eligibility
+from identity_service.services.guard import Ask, Guard
 from identity_service.services.holds import Holds
 from identity_service.services.journal import Journal
 from identity_service.services.paging import Page, Paging, page_of
 from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import Draw, QuotaLedger
-from sms.numbers import Number
+from sms.numbers import E164, Number
 from sms.texts import TextKind
 
 _now = bindparam("now_", type_=BigInteger)
@@ -179,12 +180,14 @@ class Invites:
         delivery: Delivery,
         holds: Holds,
         journal: Journal,
+        guard: Guard,
         public_url: str,
     ) -> None:
         self._policies, self._ids, self._entropy = policies, ids, entropy
         self._hasher, self._seal, self._phones = hasher, seal, phones
         self._quota, self._eligibility = quota, eligibility
         self._delivery, self._holds, self._journal = delivery, holds, journal
+        self._guard = guard
         self._public_url = public_url.rstrip("/")
 
     # -- issuing ------------------------------------------------------------------------------------
@@ -194,7 +197,7 @@ class Invites:
 
         Raises:
             Refused: `validation_failed`, `issuer_not_active`, `invites_frozen`, `quota_exhausted`,
-                `send_cooldown`, `send_budget_spent`, `member_send_budget_spent`.
+                `send_cooldown`, `send_budget_spent`, `member_send_budget_spent`, `send_blocked`.
         """
         rules = self._policies.of(tx).invites
         by_sms = wanted.channel == "sms"
@@ -202,13 +205,17 @@ class Invites:
         expires_in = wanted.expires_in or (rules.sms_expires_in if by_sms else rules.link_expires_in)
         invite_id = self._ids.new("inv")
         code = new_code(self._entropy, symbols=TYPED_SYMBOLS if by_sms else LINK_SYMBOLS)
+        phone, message_id = None, None
+        if wanted.number is not None:
+            # First, because a new block is kept though the call is refused, and nothing else may be by then.
+            phone = self._phones.of(tx, wanted.number)
+            number = wanted.number
+            self._guard_sending(tx, invite_id, wanted.issuer_id, phone.id, number.e164, number.country)
         draws: list[Draw] = []
         if wanted.issuer_id is not None:
             draws = self._take_quota(tx, wanted.issuer_id, wanted.max_uses)
         campaign_id = None if wanted.campaign is None else self.campaign_id(tx, wanted.campaign)
-        phone, message_id = None, None
-        if wanted.number is not None:
-            phone = self._phones.of(tx, wanted.number)
+        if phone is not None:
             message_id = self._send(tx, invite_id, phone.id, code, wanted, tx.now + expires_in)
         tx.run(
             _ADD,
@@ -319,6 +326,22 @@ class Invites:
                 code=str(code),
                 locale=wanted.locale,
                 not_after=not_after,
+            ),
+        )
+
+    def _guard_sending(
+        self, tx: Tx, invite_id: str, issuer_id: str | None, phone_id: str, number: E164, country: str
+    ) -> None:
+        """Ask the guard.  Where it wants a proof of work, the inviter's quota and day are the price."""
+        self._guard.admit(
+            tx,
+            Ask(
+                kind="invite",
+                subject_id=invite_id,
+                phone_id=phone_id,
+                number=number,
+                country=country,
+                inviter_id=issuer_id,
             ),
         )
 
@@ -433,6 +456,8 @@ class Invites:
         if row.issuer_id is not None and not may_still_vouch(row.issuer_state, row.issuer_frozen):
             code = "issuer_not_active" if row.issuer_state != "active" else "invites_frozen"
             raise Refused(code, "Its inviter may not invite at present.")
+        number, country = self._phones.number(tx, row.phone_id)
+        self._guard_sending(tx, row.id, row.issuer_id, row.phone_id, number, country)
         self._spend_sending(tx, row.issuer_id, row.phone_id)
         message = self._delivery.queue(
             tx,

@@ -13,6 +13,7 @@ from identity_service.policy.budgets import Lane
 from identity_service.ports import Ids
 from identity_service.services import budgets
 from identity_service.services.credentials import Credentials
+from identity_service.services.guard import Guard
 from identity_service.services.holds import Holds
 from identity_service.services.invite_codes import InviteCodes, refuse_code
 from identity_service.services.members import Members, MemberView, NewMember
@@ -66,10 +67,12 @@ class Registrations:
         credentials: Credentials,
         assertions: Assertions,
         timeline: Timeline,
+        guard: Guard,
     ) -> None:
         self._policies, self._ids, self._phones, self._timeline = policies, ids, phones, timeline
         self._codes, self._holds, self._verifications = codes, holds, verifications
         self._members, self._credentials, self._assertions = members, credentials, assertions
+        self._guard = guard
 
     def register(self, tx: Tx, wanted: Register) -> Registered:
         """Make the member.
@@ -157,3 +160,5 @@ class Registrations:
             used = proof.hold_id is not None and self._holds.use_held(tx, invite.id, phone.id, proof.hold_id)
         if not used:
             raise refuse_code()
+        if invite.channel == "sms":
+            self._guard.answered(tx, invite.id)

@@ -22,6 +22,7 @@ from identity_service.policy.budgets import Lane, Limit, Rate
 from identity_service.ports import HOUR, SECOND, Entropy, Ids, Instant
 from identity_service.services import budgets, progress
 from identity_service.services.delivery import Delivery, Outgoing
+from identity_service.services.guard import Ask, Guard
 from identity_service.services.holds import Holds
 from identity_service.services.invite_codes import InviteCodes, refuse_code
 from identity_service.services.phones import Phone, Phones
@@ -32,6 +33,7 @@ from sms.numbers import Number
 from sms.texts import TextKind
 
 PROOF_SALT: Final = "proof"
+_GUARD_KIND: Final = {"login": "own", "recovery": "own"}
 _now = bindparam("now_", type_=BigInteger)
 
 _COLUMNS = (
@@ -222,11 +224,13 @@ class Verifications:
         delivery: Delivery,
         timeline: Timeline,
         work: ProofOfWork,
+        guard: Guard,
     ) -> None:
         self._policies, self._ids, self._entropy = policies, ids, entropy
         self._hasher, self._seal, self._signer = hasher, seal, signer
         self._phones, self._codes, self._holds, self._delivery = phones, codes, holds, delivery
         self._timeline, self._work = timeline, work
+        self._guard = guard
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -235,16 +239,22 @@ class Verifications:
 
         Raises:
             Refused: `invite_not_redeemable` (no message), `send_cooldown`, `send_budget_spent`,
-                `ip_budget_spent`, `proof_of_work_required`.
+                `ip_budget_spent`, `proof_of_work_required`, `send_blocked`.
         """
         rules = self._policies.of(tx).verification
+        verification_id = self._ids.new("ver")
         phone = self._phones.of(tx, wanted.number)
         lane = self._lane(tx, phone, wanted.device_token)
-        if lane is Lane.ANONYMOUS:
-            self._guard_anonymous(tx, wanted)
-        hold_id, member = None, None
+        worked = lane is Lane.ANONYMOUS and self._guard_anonymous(tx, wanted)
+        invite, hold_id, member = None, None, None
         if wanted.purpose == "registration":
-            hold_id = self._hold(tx, wanted.invite_code or "", phone)
+            invite = self._codes.redeemable(tx, self._codes.read(wanted.invite_code or ""), phone.id)
+        if lane is Lane.ANONYMOUS:
+            inviter_id = None if invite is None else invite.issuer_id
+            if self._guard.admit(tx, self._ask(wanted, verification_id, phone, inviter_id)) and not worked:
+                self._ask_for_work(tx, wanted.solved_challenge)
+        if invite is not None:
+            hold_id = self._hold(tx, invite.id, phone)
         else:
             member = tx.one(_MEMBER_OF, phone=phone.id)
         decoy = wanted.purpose != "registration" and member is None
@@ -252,7 +262,6 @@ class Verifications:
         again_at = self._delivery.spend(tx, lane.value, phone.id, requester)
         digits = rules.recovery_code_digits if wanted.purpose == "recovery" else rules.code_digits
         code = f"{self._entropy.below(10**digits):0{digits}d}"
-        verification_id = self._ids.new("ver")
         expires_at = tx.now + rules.life
         row = {
             "id": verification_id,
@@ -302,10 +311,12 @@ class Verifications:
     def _requester(self, client_ip: str | None) -> str:
         return "" if client_ip is None else self._hasher.current("ip", client_ip).hex()[:24]
 
-    def _guard_anonymous(self, tx: Tx, wanted: StartVerification) -> None:
+    def _guard_anonymous(self, tx: Tx, wanted: StartVerification) -> bool:
+        """Ask what any stranger is asked; return whether a proof of work was among it."""
         rules = self._policies.of(tx).verification
         breaks = rules.wrong_guesses_an_hour_break
-        if budgets.wrong_guesses_since(tx, tx.now - HOUR, breaks) >= breaks:
+        guessed = budgets.wrong_guesses_since(tx, tx.now - HOUR, breaks) >= breaks
+        if guessed:
             self._ask_for_work(tx, wanted.solved_challenge)
         if wanted.client_ip is not None:
             budgets.take(
@@ -318,10 +329,24 @@ class Verifications:
                     detail="Too many verifications were started from this address.",
                 ),
             )
+        return guessed
+
+    def _ask(
+        self, wanted: StartVerification, verification_id: str, phone: Phone, inviter_id: str | None
+    ) -> Ask:
+        return Ask(
+            kind=_GUARD_KIND.get(wanted.purpose, "code"),
+            subject_id=verification_id,
+            phone_id=phone.id,
+            number=wanted.number.e164,
+            country=wanted.number.country,
+            inviter_id=inviter_id,
+            requester=self._requester(wanted.client_ip),
+        )
 
     def _ask_for_work(self, tx: Tx, solved: str | None) -> None:
-        """The breaker: codes are being guessed everywhere, so each anonymous start must cost something."""
-        detail = "Too many codes are being guessed wrong; solve the challenge and send it as `altcha`."
+        """Codes are being guessed everywhere, or do not come back: an anonymous start must cost something."""
+        detail = "Too many codes are guessed wrong or never come back; solve this and send it as `altcha`."
         refusal = Refused("proof_of_work_required", detail, challenge=self._work.challenge())
         if solved is None:
             raise refusal
@@ -333,10 +358,9 @@ class Verifications:
         except Refused:
             raise refusal from None
 
-    def _hold(self, tx: Tx, code_text: str, phone: Phone) -> str:
+    def _hold(self, tx: Tx, invite_id: str, phone: Phone) -> str:
         """Hold a use of a live invite for this phone; nothing is sent without one."""
-        invite = self._codes.redeemable(tx, self._codes.read(code_text), phone.id)
-        held = self._holds.hold(tx, invite.id, phone.id, tx.now + self._policies.of(tx).invites.hold)
+        held = self._holds.hold(tx, invite_id, phone.id, tx.now + self._policies.of(tx).invites.hold)
         if held is None:
             raise refuse_code()
         return held.id
@@ -380,17 +404,35 @@ class Verifications:
         """Send the same code again.  Neither its life nor its guesses are renewed.
 
         Raises:
-            Refused: `not_found`, `verification_over`, `send_cooldown`, `send_budget_spent`.
+            Refused: `not_found`, `verification_over`, `send_cooldown`, `send_budget_spent`, `send_blocked`.
         """
         row = self._row(tx, verification_id)
         if row.state != "pending" or row.expires_at <= tx.now:
             raise _over(row, tx.now)
+        if row.lane == Lane.ANONYMOUS:
+            self._guard_resend(tx, row)
         again_at = self._delivery.spend(tx, row.lane, row.phone_id, row.requester)
         if not tx.run(_RESENT, id_=row.id, now_=tx.now, again_at=again_at):
             raise _over(self._row(tx, verification_id), tx.now)
         code = self._seal.open(row.sealed_code, row.id).decode()
         self._queue(tx, row.id, row.phone_id, code, row.locale, row.expires_at, withheld=bool(row.decoy))
         return self.get(tx, verification_id)
+
+    def _guard_resend(self, tx: Tx, row: Any) -> None:
+        """A resend cannot carry a proof of work: it is let through or refused."""
+        number, country = self._phones.number(tx, row.phone_id)
+        self._guard.admit(
+            tx,
+            Ask(
+                kind=_GUARD_KIND.get(row.purpose, "code"),
+                subject_id=row.id,
+                phone_id=row.phone_id,
+                number=number,
+                country=country,
+                inviter_id=self._guard.inviter_of(tx, row.id),
+                requester=row.requester,
+            ),
+        )
 
     # -- checking ---------------------------------------------------------------------------------------
 
@@ -419,6 +461,7 @@ class Verifications:
             self._timeline.came_back(tx, row.id)
             if row.hold_id is not None:
                 progress.phone_verified(tx, row.hold_id)
+            self._guard.answered(tx, row.id)
         approved_at = row.approved_at or tx.now
         if tx.now - approved_at >= self._policies.of(tx).verification.proof_life:
             raise Refused("proof_expired", "This verification's proof is too old; start again.")

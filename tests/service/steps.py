@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import altcha
 from werkzeug.test import TestResponse
 
 from identity_service.policy.rules import default_text
@@ -101,6 +104,14 @@ def audit(world: World, subject_id: str) -> list[Any]:
 def messages_to(world: World, phone: str) -> list[str]:
     """The texts that a phone received, newest first."""
     return [message["body"] for message in world.inbox(phone)]
+
+
+def solve(challenge: Body) -> str:
+    """Do a proof of work, as a browser's widget would."""
+    solution = altcha.solve_challenge(altcha.Challenge.from_dict(challenge))
+    assert solution is not None
+    payload = {"challenge": challenge, "solution": solution.to_dict()}
+    return base64.b64encode(json.dumps(payload).encode()).decode()
 
 
 class _StoppedClock(SystemClock):

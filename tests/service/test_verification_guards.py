@@ -7,14 +7,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import altcha
 import pytest
 from sqlalchemy import select
 
 from identity_service.db.tables import invites
 from identity_service.ports import HOUR, MINUTE, SECOND
 from tests.service.steps import (
-    Body,
     campaign_link,
     check,
     link,
@@ -22,6 +20,7 @@ from tests.service.steps import (
     no,
     ok,
     policy_with,
+    solve,
     start,
     stop_clock,
 )
@@ -63,15 +62,6 @@ def _break(world: World, api: Api) -> None:
         no(check(api, made["id"], "000000"), 422, "code_incorrect")
 
 
-def _solve(challenge: Body) -> str:
-    """Do the work, as a browser's widget would."""
-    asked = altcha.Challenge.from_dict(challenge)
-    solution = altcha.solve_challenge(asked)
-    assert solution is not None
-    payload = {"challenge": challenge, "solution": solution.to_dict()}
-    return base64.b64encode(json.dumps(payload).encode()).decode()
-
-
 def _broken(new_world: NewWorld) -> World:
     return new_world(policy_file=policy_with(wrong_guesses_an_hour_break="5"))
 
@@ -85,7 +75,7 @@ def test_the_breaker_asks_for_work_and_a_solution_passes_once(new_world: NewWorl
     body = {"purpose": "login", "phone": phone}
     challenge = no(api.post("/v1/verifications", body), 403, "proof_of_work_required")["challenge"]
     assert messages_to(world, phone) == []
-    solved = _solve(challenge)
+    solved = solve(challenge)
     start(api, phone, altcha=solved)
     assert len(messages_to(world, phone)) == 1
     again = no(
@@ -93,7 +83,7 @@ def test_the_breaker_asks_for_work_and_a_solution_passes_once(new_world: NewWorl
         403,
         "proof_of_work_required",
     )
-    start(api, world.phone(), altcha=_solve(again["challenge"]))
+    start(api, world.phone(), altcha=solve(again["challenge"]))
 
 
 def test_work_that_is_forged_or_unsolved_does_not_pass_and_breaks_nothing(new_world: NewWorld) -> None:
@@ -118,7 +108,7 @@ def test_work_that_is_forged_or_unsolved_does_not_pass_and_breaks_nothing(new_wo
         {"challenge": "x", "solution": 1},
     ]
     hostile: list[str] = [
-        _solve(easier),
+        solve(easier),
         pack({"challenge": challenge, "solution": {"counter": 0, "derivedKey": "00"}}),
         *(pack(value) for value in oddities),
         pack({"challenge": {"parameters": 1, "signature": 1}, "solution": {}}),

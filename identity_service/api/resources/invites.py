@@ -27,6 +27,7 @@ _ISSUING = (
     "send_cooldown",
     "send_budget_spent",
     "member_send_budget_spent",
+    "send_blocked",
 )
 
 

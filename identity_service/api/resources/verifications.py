@@ -27,6 +27,7 @@ from identity_service.services.verification import StartVerification
         "send_budget_spent",
         "ip_budget_spent",
         "proof_of_work_required",
+        "send_blocked",
     ),
     example={"purpose": "registration", "phone": "+14155550123", "invite_code": "7KQ4M-2XD9P-TA3HK"},
     links={
@@ -84,7 +85,7 @@ def get_verification(call: Call) -> Work:
     body=s.ResendVerificationIn,
     body_optional=True,
     answers={202: s.VerificationOut},
-    refusals=("verification_over", "send_cooldown", "send_budget_spent"),
+    refusals=("verification_over", "send_cooldown", "send_budget_spent", "send_blocked"),
     example={},
 )
 def resend_verification(call: Call) -> Work:

@@ -1,0 +1,440 @@
+"""What the guard counts: a row a message, tallied by prefix, range, inviter and branch, and the baselines.
+
+Messages only insert; nothing that two messages share is updated, so none waits for another.  Whether a code
+came back is written by whoever saw it come back; that it did not is the row's age.  Baselines are moved by
+the worker, a batch at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    bindparam,
+    case,
+    delete,
+    distinct,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+from identity_service.db.store import Statement, Tx, binds, insert_if_new, per_dialect
+from identity_service.db.tables import guard_rates, guard_sends, marks
+from identity_service.ports import HOUR, Ids, Instant
+from identity_service.services.policy_book import PolicyBook
+from sms.guard import Climate, Rates, Tally, Thresholds, climate_of
+
+EVERYWHERE: Final = "all"
+KINDS: Final = ("code", "own", "invite")
+_EXCUSED_BEFORE: Final = 3 * HOUR
+"""An outage is noticed late: what was sent so long before it was noticed is excused, too."""
+_now = bindparam("now_", type_=BigInteger)
+_since = bindparam("since", type_=BigInteger)
+_expected_after = bindparam("expected_after", type_=BigInteger)
+_sends = guard_sends.c
+
+_NOTE = Statement(
+    insert(guard_sends).values(
+        outcome="none",
+        **binds(
+            (
+                "id",
+                "subject_id",
+                "kind",
+                "phone_id",
+                "country",
+                "hundred_key",
+                "prefix_key",
+                "range_key",
+                "inviter_id",
+                "branch_id",
+                "at",
+            )
+        ),
+    )
+)
+
+
+def _phones(condition: Any, phone: Any) -> Any:
+    return func.count(distinct(case((condition, phone))))
+
+
+def _tally(column: Column[Any]) -> Statement:
+    """Count one unit's latest messages; a phone counts once for what answered, once for what did not."""
+    last = (
+        select(_sends.phone_id, _sends.hundred_key, _sends.outcome, _sends.at)
+        .where(column == bindparam("unit"), _sends.kind == bindparam("kind"), _sends.at > _since)
+        .order_by(_sends.at.desc())
+        .limit(bindparam("latest"))
+        .subquery("last")
+    )
+    sent = last.c
+    good, silent = sent.outcome == "answered", sent.outcome == "none"
+    hundred = sent.hundred_key == bindparam("hundred")
+    mine = sent.phone_id == bindparam("phone")
+    return Statement(
+        select(
+            _phones(good, sent.phone_id).label("good"),
+            _phones(silent & (sent.at <= _expected_after), sent.phone_id).label("bad"),
+            _phones(silent & (sent.at > _expected_after), sent.phone_id).label("open"),
+            _phones(good & hundred, sent.phone_id).label("hundred_good"),
+            _phones(silent & hundred, sent.phone_id).label("hundred_silent"),
+            func.count(case((silent & mine, literal_column("1")))).label("phone_silent"),
+            func.count(case((silent & mine & (sent.at > _expected_after), literal_column("1")))).label(
+                "phone_open"
+            ),
+            func.count(case((good & mine, literal_column("1")))).label("phone_good"),
+        ).select_from(last)
+    )
+
+
+_TALLY: Final = {
+    "prefix": _tally(_sends.prefix_key),
+    "range": _tally(_sends.range_key),
+    "inviter": _tally(_sends.inviter_id),
+    "branch": _tally(_sends.branch_id),
+}
+_ANSWERED = Statement(
+    update(guard_sends)
+    .where(_sends.subject_id == bindparam("subject"), _sends.outcome != "answered")
+    .values(outcome="answered")
+)
+_FIRST_OF = Statement(select(_sends.inviter_id).where(_sends.subject_id == bindparam("subject")).limit(1))
+_EXCUSE = Statement(
+    update(guard_sends)
+    .where(
+        _sends.kind == bindparam("kind_"),
+        _sends.at > _since,
+        _sends.at <= bindparam("until"),
+        _sends.country == bindparam("country_"),
+        _sends.outcome == "none",
+    )
+    .values(outcome="excused")
+)
+_EXCUSE_ALL = Statement(
+    update(guard_sends)
+    .where(
+        _sends.kind == bindparam("kind_"),
+        _sends.at > _since,
+        _sends.at <= bindparam("until"),
+        _sends.outcome == "none",
+    )
+    .values(outcome="excused")
+)
+_before = guard_sends.alias("before")
+_answered_before = (
+    select(literal_column("1"))
+    .where(
+        _before.c.range_key == _sends.range_key,
+        _before.c.kind == _sends.kind,
+        _before.c.outcome == "answered",
+        _before.c.at <= _since,
+    )
+    .exists()
+)
+_JUDGED = Statement(
+    select(
+        _sends.country,
+        _phones(literal_column("1") == literal_column("1"), _sends.phone_id).label("sent"),
+        _phones(_sends.outcome == "answered", _sends.phone_id).label("good"),
+        _phones(_answered_before, _sends.range_key).label("control_sent"),
+        _phones(_answered_before & (_sends.outcome == "answered"), _sends.range_key).label("control_good"),
+    )
+    .where(_sends.kind == bindparam("kind"), _sends.at > _since, _sends.at <= bindparam("until"))
+    .group_by(_sends.country)
+    .order_by(_sends.country)
+)
+_OLD = Statement(
+    select(_sends.id)
+    .where(_sends.kind == bindparam("kind"), _sends.at < bindparam("before", type_=BigInteger))
+    .order_by(_sends.at)
+    .limit(bindparam("limit"))
+)
+_FORGET = Statement(delete(guard_sends).where(_sends.id == bindparam("id_")))
+_RATES = Statement(
+    select(guard_rates).where(
+        guard_rates.c.kind == bindparam("kind"),
+        guard_rates.c.country.in_([bindparam("country"), EVERYWHERE]),
+    )
+)
+_ALL_RATES = Statement(select(guard_rates).where(guard_rates.c.kind == bindparam("kind")))
+_RATE_COLUMNS: Final = tuple(column.name for column in guard_rates.columns)
+
+
+def _set_rates(new: Any) -> Any:
+    row = new(guard_rates).values(binds(_RATE_COLUMNS))
+    moved = [name for name in _RATE_COLUMNS if name not in ("kind", "country", "since")]
+    return row.on_conflict_do_update(
+        index_elements=["kind", "country"], set_={name: row.excluded[name] for name in moved}
+    )
+
+
+_SET_RATES = per_dialect(_set_rates)
+_MARK = Statement(select(marks.c.value).where(marks.c.name == bindparam("name")))
+_FIRST_MARK = insert_if_new(marks, ("name", "value"))
+# Of several workers one moves the mark from where all of them saw it: the batch is counted once.
+_MOVE_MARK = Statement(
+    update(marks)
+    .where(marks.c.name == bindparam("name_"), marks.c.value == bindparam("was", type_=BigInteger))
+    .values(value=bindparam("to", type_=BigInteger))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One message, as the guard remembers it."""
+
+    subject_id: str
+    kind: str
+    phone_id: str
+    country: str
+    hundred_key: str
+    prefix_key: str
+    range_key: str
+    inviter_id: str | None
+    branch_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tallied:
+    """A unit's tally, and within it the message's own hundred and phone."""
+
+    tally: Tally
+    hundred: Tally
+    phone: Tally
+    """In messages, resends included."""
+
+
+class Batch(NamedTuple):
+    """What was judged at once in a country: phones written to and answered, and the same of known ranges."""
+
+    sent: int
+    good: int
+    control_sent: int
+    control_good: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """A country (or everywhere) whose outage was noticed just now, and from when it is excused."""
+
+    country: str
+    since: Instant
+
+
+class GuardEvidence:
+    def __init__(self, *, policies: PolicyBook, ids: Ids) -> None:
+        self._policies, self._ids = policies, ids
+
+    def answers_within(self, tx: Tx, kind: str) -> Instant:
+        """Return how long a message of a kind may take to be answered."""
+        policy = self._policies.of(tx)
+        return policy.guard.invite_answered_within if kind == "invite" else policy.verification.life
+
+    def _thresholds(self, tx: Tx) -> Thresholds:
+        return self._policies.of(tx).guard.thresholds
+
+    def note(self, tx: Tx, sent: Sent) -> None:
+        """Remember a message, in the transaction that queues it."""
+        tx.run(
+            _NOTE,
+            id=self._ids.new("gsn"),
+            subject_id=sent.subject_id,
+            kind=sent.kind,
+            phone_id=sent.phone_id,
+            country=sent.country,
+            hundred_key=sent.hundred_key,
+            prefix_key=sent.prefix_key,
+            range_key=sent.range_key,
+            inviter_id=sent.inviter_id,
+            branch_id=sent.branch_id,
+            at=tx.now,
+        )
+
+    def answered(self, tx: Tx, subject_id: str) -> None:
+        """The code of a verification or invite came back, by whichever of its messages."""
+        tx.run(_ANSWERED, subject=subject_id)
+
+    def inviter_of(self, tx: Tx, subject_id: str) -> str | None:
+        row = tx.one(_FIRST_OF, subject=subject_id)
+        return None if row is None else row.inviter_id
+
+    def tally(self, tx: Tx, unit: str, key: str, sent: Sent, since: Instant) -> Tallied:
+        """Tally a unit's messages since an instant."""
+        row = tx.one(
+            _TALLY[unit],
+            unit=key,
+            kind=sent.kind,
+            since=since,
+            latest=self._thresholds(tx).latest,
+            expected_after=tx.now - self.answers_within(tx, sent.kind),
+            hundred=sent.hundred_key,
+            phone=sent.phone_id,
+        )
+        return Tallied(
+            tally=Tally(good=row.good, bad=row.bad, open=row.open),
+            hundred=Tally(good=row.hundred_good, bad=row.hundred_silent),
+            phone=Tally(good=row.phone_good, bad=row.phone_silent - row.phone_open, open=row.phone_open),
+        )
+
+    # -- baselines ------------------------------------------------------------------------------------
+
+    def climate(self, tx: Tx, kind: str, country: str) -> Climate:
+        """Return what is usual in a country for a kind of message, and what is not now."""
+        rows = {row.country: row for row in tx.all(_RATES, kind=kind, country=country)}
+        return self._climate(tx, rows.get(country), rows.get(EVERYWHERE))
+
+    def _climate(self, tx: Tx, row: Any, everywhere: Any) -> Climate:
+        thresholds, now = self._thresholds(tx), tx.now
+        here = _rates(row, now).decayed(now, thresholds)
+        climate = climate_of(here, _rates(everywhere, now).decayed(now, thresholds), thresholds)
+        noticed = any(_is_out(r, now, thresholds) for r in (row, everywhere))
+        return Climate(
+            base=climate.base,
+            recent=climate.recent,
+            volume=climate.volume,
+            control=climate.control,
+            pressed=climate.pressed,
+            outage=noticed,
+            recovered=climate.recovered,
+        )
+
+    def judge(self, tx: Tx) -> tuple[int, list[Outage]]:
+        """Add what was sent and could have been answered by now to the baselines.
+
+        Returns:
+            How many messages were judged, and the outages that were noticed by it.
+        """
+        count, noticed = 0, list[Outage]()
+        for kind in KINDS:
+            until = tx.now - self.answers_within(tx, kind)
+            since = self._take_batch(tx, kind, until)
+            if since is not None:
+                judged, outages = self._judge(tx, kind, since, until)
+                count, noticed = count + judged, noticed + outages
+        return count, noticed
+
+    def _take_batch(self, tx: Tx, kind: str, until: Instant) -> Instant | None:
+        """Return from when on this worker judges a kind; None where another one does, or it is too soon."""
+        name = f"guard.judged.{kind}"
+        row = tx.one(_MARK, name=name)
+        if row is None:
+            tx.run(_FIRST_MARK, name=name, value=until)
+            return None
+        if until - row.value < self.answers_within(tx, "code") // 5 or not tx.run(
+            _MOVE_MARK, name_=name, was=row.value, to=until
+        ):
+            return None
+        return int(row.value)
+
+    def _judge(self, tx: Tx, kind: str, since: Instant, until: Instant) -> tuple[int, list[Outage]]:
+        thresholds = self._thresholds(tx)
+        found = {
+            row.country: Batch(row.sent, row.good, row.control_sent, row.control_good)
+            for row in tx.all(_JUDGED, kind=kind, since=since, until=until)
+        }
+        known = {row.country: row for row in tx.all(_ALL_RATES, kind=kind)}
+        ailing = [country for country, row in known.items() if row.outage_since is not None]
+        # Where nothing was sent nothing has to be written: a baseline decays by itself.
+        if not found and not ailing:
+            return 0, []
+        found[EVERYWHERE] = Batch(*map(sum, zip(Batch(0, 0, 0, 0), *found.values(), strict=True)))
+        everywhere = _rates(known.get(EVERYWHERE), tx.now).decayed(tx.now, thresholds)
+        noticed = []
+        for country in sorted({*found, *ailing}):
+            row, batch = known.get(country), found.get(country, Batch(0, 0, 0, 0))
+            rates = _rates(row, tx.now).decayed(tx.now, thresholds)
+            control = (batch.control_sent, batch.control_good)
+            lately = rates.with_judged(batch.sent, batch.good, control, unusual=True)
+            climate = climate_of(lately, everywhere, thresholds)
+            outage_since = _outage_since(row, climate, tx.now)
+            if outage_since is not None and (row is None or row.outage_since is None):
+                noticed.append(Outage(country=country, since=outage_since))
+            is_out = outage_since is not None and tx.now - outage_since <= thresholds.outage_longest
+            if outage_since is not None and is_out:
+                self._excuse(tx, kind, country, outage_since, until)
+            if not (climate.pressed or is_out):
+                lately = rates.with_judged(batch.sent, batch.good, control, unusual=False)
+            self._keep(tx, kind, country, lately, outage_since)
+        return found[EVERYWHERE].sent, noticed
+
+    def _excuse(self, tx: Tx, kind: str, country: str, since: Instant, until: Instant) -> None:
+        if country == EVERYWHERE:
+            tx.run(_EXCUSE_ALL, kind_=kind, since=since, until=until)
+        else:
+            tx.run(_EXCUSE, kind_=kind, country_=country, since=since, until=until)
+
+    def _keep(self, tx: Tx, kind: str, country: str, rates: Rates, outage_since: Instant | None) -> None:
+        tx.run(
+            _SET_RATES,
+            kind=kind,
+            country=country,
+            at=rates.at,
+            since=rates.since,
+            long_sent=rates.long_sent,
+            long_good=rates.long_good,
+            short_sent=rates.short_sent,
+            short_good=rates.short_good,
+            control_sent=rates.control_sent,
+            control_good=rates.control_good,
+            outage_since=outage_since,
+        )
+
+    def baselines(self, tx: Tx) -> Iterable[tuple[str, str, Climate]]:
+        """Return every country's climate, for an operator."""
+        for kind in KINDS:
+            rows = {row.country: row for row in tx.all(_ALL_RATES, kind=kind)}
+            for country, row in sorted(rows.items()):
+                yield kind, country, self._climate(tx, row, rows.get(EVERYWHERE))
+
+    def purge(self, tx: Tx, limit: int = 500) -> int:
+        """Forget up to `limit` messages of each kind that are no evidence any more."""
+        count = 0
+        for kind in KINDS:
+            before = tx.now - self._thresholds(tx).memory - self.answers_within(tx, kind)
+            old = tx.all(_OLD, kind=kind, before=before, limit=limit)
+            tx.run_many(_FORGET, [{"id_": row.id} for row in old])
+            count += len(old)
+        return count
+
+
+def _is_out(row: Any, now: Instant, thresholds: Thresholds) -> bool:
+    return (
+        row is not None
+        and row.outage_since is not None
+        and now - row.outage_since <= thresholds.outage_longest
+    )
+
+
+def _outage_since(row: Any, climate: Climate, now: Instant) -> Instant | None:
+    """Return since when a country's outage is on: it begins, goes on, or is over.
+
+    One that lasted for too long is kept, though nobody is excused by it any more, until the control group
+    answers again: it must not begin anew at once.
+    """
+    since: Instant | None = None if row is None else row.outage_since
+    if since is None:
+        return now - _EXCUSED_BEFORE if climate.outage else None
+    return None if climate.recovered else since
+
+
+def _rates(row: Any, now: Instant) -> Rates:
+    if row is None:
+        return Rates(at=now, since=now)
+    return Rates(
+        at=row.at,
+        since=row.since,
+        long_sent=row.long_sent,
+        long_good=row.long_good,
+        short_sent=row.short_sent,
+        short_good=row.short_good,
+        control_sent=row.control_sent,
+        control_good=row.control_good,
+    )

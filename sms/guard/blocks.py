@@ -1,0 +1,75 @@
+"""How a block ends: by time, then on probation, one message at a time, until it has healed or grown.
+
+A block heals by itself.  When its time is over one message is let through, and one more each time that one
+was answered; enough answers and the unit is free, a code that does not come back and it is blocked again,
+for longer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sms.guard.evidence import Tally
+from sms.guard.thresholds import Thresholds
+
+
+class Turn(StrEnum):
+    """What a unit's standing means for the next message."""
+
+    FREE = "free"
+    REFUSED = "refused"
+    """Its time is not over."""
+    PROBE = "probe"
+    """On probation, and this message is the probe."""
+    WAIT = "wait"
+    """On probation, and an earlier probe is still under way."""
+    HEALED = "healed"
+    WORSE = "worse"
+
+
+class Ended(StrEnum):
+    """Why a block is over."""
+
+    HEALED = "healed"
+    RELEASED = "released"
+    ESCALATED = "escalated"
+    OUTAGE = "outage"
+    FORGOTTEN = "forgotten"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """What is decided about a unit: the grade (1 is the mildest) and until when."""
+
+    grade: int
+    until: int
+
+
+def grade_of(last: Standing | None, now: int, thresholds: Thresholds) -> Standing:
+    """Return the next block of a unit: longer than the last one, where that is still remembered."""
+    grade = 1
+    if last is not None and now - last.until < thresholds.memory:
+        grade = min(last.grade + 1, len(thresholds.grades))
+    return Standing(grade=grade, until=now + thresholds.grades[grade - 1])
+
+
+def turn_of(standing: Standing | None, since: Tally, now: int, thresholds: Thresholds) -> Turn:
+    """Say whose turn it is.
+
+    Parameters
+    ----------
+    standing
+        The unit's last block, if it had one.
+    since
+        What was sent to the unit after that block.
+    """
+    if standing is None or standing.grade == 0:
+        return Turn.FREE
+    if now < standing.until:
+        return Turn.REFUSED
+    if now - standing.until >= thresholds.memory or since.good - since.bad >= thresholds.heal_after:
+        return Turn.HEALED
+    if since.bad > since.good:
+        return Turn.WORSE
+    return Turn.PROBE if since.open <= since.good - since.bad else Turn.WAIT

@@ -1,0 +1,305 @@
+"""The pumping guard at the door: what is blocked, what heals, who never is, and what a caller learns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from identity_service.errors import Refused
+from identity_service.ports import DAY, HOUR, MINUTE, SECOND
+from identity_service.services import work
+from identity_service.services.guard_decisions import Subject
+from identity_service.services.paging import Paging
+from tests.service.steps import (
+    Body,
+    audit,
+    campaign_link,
+    check,
+    link,
+    no,
+    ok,
+    policy_with,
+    quota,
+    solve,
+    start,
+    stop_clock,
+)
+from tests.support.world import Api, World
+
+NewWorld = Callable[..., World]
+# No proof of work on the way, so that a test sees blocks alone and is quick.
+ONLY_BLOCKS = {"prefix_open": "4", "range_open": "100", "adjacent_work": "90", "adjacent_block": "99"}
+
+
+@pytest.fixture(autouse=True)
+def cheap_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proof of work that costs a test nothing."""
+    monkeypatch.setattr(work, "_COST", 1)
+
+
+def guarded(new_world: NewWorld, **rules: str) -> World:
+    world = new_world(guarded=True, policy_file=policy_with(**(ONLY_BLOCKS | {"resends_work": "50"} | rules)))
+    stop_clock(world)
+    return world
+
+
+def near(n: int, prefix: str = "+7916123") -> str:
+    return f"{prefix}{n * 97 % 10_000:04d}"
+
+
+def ask(api: Api, code: str, phone: str, **more: Any) -> Any:
+    """Start to register, with a proof of work where one is asked for."""
+    body = {"purpose": "registration", "phone": phone, "invite_code": code} | more
+    answer = api.post("/v1/verifications", body)
+    if answer.status_code == 403:
+        answer = api.post("/v1/verifications", body | {"altcha": solve(answer.json["challenge"])})  # type: ignore[index]
+    return answer
+
+
+def until_blocked(api: Api, code: str) -> tuple[int, Body]:
+    """Ask for one number after the other of one prefix; how many were sent to, and the refusal."""
+    for n in range(30):
+        answer = ask(api, code, near(n))
+        if answer.status_code == 429:
+            return n, no(answer, 429, "send_blocked")
+        ok(answer, 202)
+    raise AssertionError("nobody stopped it")
+
+
+def decisions(world: World) -> list[Any]:
+    return list(
+        world.query(lambda tx: world.services.guard.decisions.page(tx, Paging(limit=50, after=None))).data
+    )
+
+
+def test_a_prefix_that_never_answers_is_blocked_for_an_hour(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api = world.api()
+    code = campaign_link(api, max_uses=100)["code"]
+    sent, _ = until_blocked(api, code)
+    assert sent == 4
+    again = ask(api, code, near(40))
+    assert int(again.headers["Retry-After"]) == HOUR // SECOND
+    ok(ask(api, code, "+79031234567"), 202)
+    (decision,) = decisions(world)
+    assert (decision.unit, decision.name, decision.country, decision.state) == (
+        "prefix",
+        "+7916123",
+        "RU",
+        "in_force",
+    )
+    (reason, *_) = decision.reasons
+    assert (reason["signal"], reason["answer"], reason["value"], reason["threshold"]) == (
+        "never_seen",
+        "block",
+        4,
+        4,
+    )
+
+
+def test_what_is_kept_and_told_of_a_decision_holds_no_digit_of_the_prefix(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api = world.api()
+    until_blocked(api, campaign_link(api, max_uses=100)["code"])
+    (decision,) = decisions(world)
+    told = audit(world, decision.id)
+    assert [row.type for row in told] == ["guard.decided"]
+    assert "9161" not in json.dumps([str(row) for row in told])
+    for table in ("guard_sends", "guard_units", "guard_decisions"):
+        rows = world.query(lambda tx, t=table: tx.select(text(f"SELECT * FROM {t}")))
+        assert rows
+        assert "916123" not in repr([tuple(row) for row in rows])
+
+
+def test_a_block_grows_while_nothing_answers_and_heals_when_somebody_does(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api = world.api()
+    code = campaign_link(api, max_uses=100)["code"]
+    until_blocked(api, code)
+    world.clock.advance(HOUR + SECOND)
+    ok(ask(api, code, near(50)), 202)  # the probe
+    no(ask(api, code, near(51)), 429, "send_blocked")  # one at a time
+    world.clock.advance(11 * MINUTE)
+    worse = ask(api, code, near(52))
+    assert int(worse.headers["Retry-After"]) == 6 * HOUR // SECOND
+    assert {decision.state for decision in decisions(world)} == {"escalated", "in_force"}
+    world.clock.advance(6 * HOUR + SECOND)
+    for n in (60, 61, 62):
+        made = ok(ask(api, code, near(n)), 202)
+        ok(check(api, made["id"], world.otp(near(n))))
+    ok(ask(api, code, near(63)), 202)
+    ok(ask(api, code, near(64)), 202)  # not one at a time any more
+    assert {decision.state for decision in decisions(world)} == {"escalated", "healed"}
+
+
+def test_an_operator_releases_a_decision_and_the_evidence_with_it(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api = world.api()
+    code = campaign_link(api, max_uses=100)["code"]
+    until_blocked(api, code)
+    (decision,) = decisions(world)
+    for _ in range(2):  # again changes nothing
+        freed = world.transact(lambda tx: world.services.guard.decisions.release(tx, decision.id, "a school"))
+        assert (freed.state, freed.end_reason, freed.end_actor) == ("released", "a school", "tester")
+    world.clock.advance(SECOND)
+    for n in range(70, 74):
+        ok(ask(api, code, near(n)), 202)
+    assert [row.type for row in audit(world, decision.id)] == ["guard.decided", "guard.released"]
+
+
+@pytest.mark.parametrize("purpose", ["login", "recovery"])
+def test_known_and_unknown_phones_get_the_same_answers_from_the_guard(
+    new_world: NewWorld, purpose: str
+) -> None:
+    """Attack: telling members from strangers by who is blocked, asked to work, or let through."""
+    world = guarded(new_world)
+    api = world.api()
+    world.seed(phone="+79161230001")
+    answers: dict[str, list[Any]] = {"owned": [], "nobody's": []}
+    for n in range(12):
+        for who, prefix in (("owned", "+7916123"), ("nobody's", "+7903123")):
+            # Its neighbours first, so that the prefix is condemned.
+            phone = f"{prefix}{(n + 2) * 97:04d}" if n < 8 else f"{prefix}0001"
+            answer = api.post("/v1/verifications", {"purpose": purpose, "phone": phone})
+            if answer.status_code == 403:
+                body = {"purpose": purpose, "phone": phone, "altcha": solve(answer.json["challenge"])}  # type: ignore[index]
+                answer = api.post("/v1/verifications", body)
+                answers[who].append("work")
+            problem = answer.json.get("code") if answer.status_code >= 400 else None  # type: ignore[union-attr]
+            answers[who].append((answer.status_code, problem, answer.headers.get("Retry-After")))
+        world.clock.advance(31 * SECOND if n < 8 else 3 * HOUR)
+    assert answers["owned"] == answers["nobody's"]
+    assert "work" in answers["owned"]
+    assert 202 in [one[0] for one in answers["owned"][8:] if one != "work"], "the owner keeps a trickle"
+
+
+def test_a_known_device_is_never_refused(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api, seed = world.api(), world.seed(quota=1, phone="+79031112233")
+    device = world.join(api, seed.id, near(99))["device_token"]
+    code = campaign_link(api, max_uses=100)["code"]
+    until_blocked_at = 0
+    while ask(api, code, near(until_blocked_at)).status_code == 202:
+        until_blocked_at += 1
+    for _ in range(4):
+        start(api, near(99), device_token=device)
+        world.clock.advance(10 * MINUTE)
+
+
+def test_a_blocked_invite_by_sms_costs_no_quota(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api, seed = world.api(), world.seed(quota=20, phone="+79031112233")
+    refused = None
+    for n in range(12):
+        body = {"issuer_id": seed.id, "channel": "sms", "phone": near(n)}
+        answer = api.post("/v1/invites", body)
+        if answer.status_code == 429:
+            refused = no(answer, 429, "send_blocked")
+            break
+    assert refused is not None
+    assert quota(api, seed.id)["spent"] == n
+    assert decisions(world)
+
+
+def test_a_country_is_blocked_by_the_policy_or_an_operator_alone(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api = world.api()
+    code = campaign_link(api, max_uses=100)["code"]
+    guard = world.services.guard
+    country = Subject(unit="country", key="country.RU", name="RU", country="RU")
+    ok(ask(api, code, near(1)), 202)
+    made = world.transact(lambda tx: guard.decisions.set(tx, country, "block", "a fine from the carrier"))
+    problem = no(ask(api, code, near(2)), 429, "send_blocked")
+    assert "RU" not in json.dumps(problem)
+    ok(ask(api, code, "+14155550123"), 202)
+    world.transact(lambda tx: guard.decisions.release(tx, made, "it was paid"))
+    ok(ask(api, code, near(2)), 202)
+
+
+def test_an_operator_who_allows_a_prefix_is_obeyed(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api = world.api()
+    code = campaign_link(api, max_uses=100)["code"]
+    world.transact(
+        lambda tx: world.services.guard.set_by_digits(tx, "+7916123", "allow", "our own test phones")
+    )
+    for n in range(12):
+        ok(ask(api, code, near(n)), 202)
+
+
+def test_what_answers_is_learnt_from_verifications_and_from_sms_invites(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api, seed = world.api(), world.seed(quota=5, phone="+79031112233")
+    world.join(api, seed.id, near(1))
+    ok(api.post("/v1/invites", {"issuer_id": seed.id, "channel": "sms", "phone": near(2)}), 201)
+    ok(api.post("/v1/registrations", {"invite_code": world.invite_code(near(2)), "phone": near(2)}), 201)
+    ok(api.post("/v1/invites", {"issuer_id": seed.id, "channel": "sms", "phone": near(3)}), 201)
+    rows = world.query(lambda tx: tx.select(text("SELECT kind, outcome FROM guard_sends ORDER BY id")))
+    assert [tuple(row) for row in rows] == [("code", "answered"), ("invite", "answered"), ("invite", "none")]
+
+
+def test_an_outage_blames_nobody_and_frees_who_was_blamed(new_world: NewWorld) -> None:
+    """Fault: a provider takes everything and delivers nothing for hours."""
+    world = guarded(new_world, fewest_judged="3", block_at="0.6", work_at="0.59")
+    api, guard = world.api(), world.services.guard
+    code = campaign_link(api, max_uses=1000)["code"]
+    world.transact(guard.learn)
+
+    def hour(n: int, *, answer: bool) -> list[int]:
+        """Five people an hour, each of another carrier that is known by the second hour."""
+        statuses = []
+        for carrier in range(5):
+            phone = f"+79{carrier}0{n % 3}{carrier}3{n:04d}"
+            made = ask(api, code, phone)
+            statuses.append(made.status_code)
+            if answer and made.status_code == 202:
+                ok(check(api, made.json["id"], world.otp(phone)))
+            world.clock.advance(12 * MINUTE)
+            world.transact(guard.learn)
+        return statuses
+
+    for n in range(6):
+        assert hour(n, answer=True) == [202] * 5
+    statuses = [hour(n, answer=False) for n in range(6, 13)]
+    assert all(status == 202 for row in statuses[4:] for status in row)
+    world.clock.advance(DAY)
+    assert not [decision for decision in decisions(world) if decision.state in ("in_force", "probation")]
+
+
+def test_a_refusal_without_a_new_decision_changes_nothing(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api = world.api()
+    code = campaign_link(api, max_uses=100)["code"]
+    until_blocked(api, code)
+
+    def rows() -> list[Any]:
+        tables = ("guard_sends", "guard_decisions", "phones", "messages", "invite_holds")
+        return [
+            world.query(lambda tx, t=t: tx.select(text(f"SELECT count(*) FROM {t}"))[0][0]) for t in tables
+        ]
+
+    before = rows()
+    for n in range(20, 25):
+        no(ask(api, code, near(n)), 429, "send_blocked")
+    assert rows() == before
+
+
+def test_a_decision_that_is_not_there_cannot_be_released(world: World) -> None:
+    with pytest.raises(Refused, match="not_found"):
+        world.transact(lambda tx: world.services.guard.decisions.release(tx, "gdn_0", "why not"))
+
+
+def test_a_members_links_still_work_after_old_evidence_is_forgotten(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api, seed = world.api(), world.seed(quota=3, phone="+79031112233")
+    until_blocked(api, campaign_link(api, max_uses=100)["code"])
+    world.clock.advance(16 * DAY)
+    while world.transact(world.services.guard.forget):
+        pass
+    assert world.query(lambda tx: tx.select(text("SELECT count(*) FROM guard_sends"))[0][0]) == 0
+    assert decisions(world)[0].state == "forgotten"
+    ok(ask(api, link(api, seed.id)["code"], near(80)), 202)
