@@ -21,6 +21,7 @@ from identity_service.db.store import prepare_engine
 from identity_service.db.tables import database
 from identity_service.errors import Refused, Unavailable
 from identity_service.pages import pages
+from identity_service.pages.hosted import hosted
 from identity_service.policy.rules import Policy
 from identity_service.ports import Clock, Entropy
 from identity_service.proxies import TrustedProxies
@@ -73,6 +74,8 @@ def create_app(
     operation.install(app, services)
     app.register_blueprint(meta)
     app.register_blueprint(pages)
+    if settings.hosts_join:
+        app.register_blueprint(hosted)
     dashboard.install(app, services)
     _frame(app, services)
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]

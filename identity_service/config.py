@@ -34,6 +34,8 @@ MIN_TOKEN: Final = 32
 MIN_SIGNATURE: Final = 16
 """Characters: below this a signature could be guessed."""
 KNOWN_PROVIDERS: Final = frozenset({"inbox", "null", "twilio", "vonage", "webhook"})
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?", re.ASCII)
+"""A host, and a port perhaps: it also stands in the page's Content-Security-Policy."""
 
 
 class Environment(StrEnum):
@@ -65,6 +67,13 @@ class Settings(BaseSettings):
         NumberKind.FIXED_OR_MOBILE,
     )
     join_url: str = Field(default="", description="Where /i/{code} leads; {code} is filled in")
+    hosted_join: Literal["on", "off", "auto"] = Field(
+        default="auto", description="Whether /i/{code} itself leads to a member"
+    )
+    joined_url: str = Field(default="", description="Where the hosted join page leads a new member")
+    joined_handover: Literal["none", "post"] = Field(
+        default="none", description="Whether that address is given the assertion"
+    )
     brand: str = Field(default="Identity", description="The network's name in messages and pages")
     pow: Literal["off", "public"] = "off"
     operator: str = ""
@@ -177,9 +186,17 @@ class Settings(BaseSettings):
         return self.host if self.public_url.startswith("https://") else None
 
     @property
+    def hosts_join(self) -> bool:
+        """Whether the join page is ours: said so, or (in development) where there is no other."""
+        if self.hosted_join == "auto":
+            return not self.production and not self.join_url
+        return self.hosted_join == "on"
+
+    @property
     def join_host(self) -> str | None:
         """Where an invite by SMS sends its reader; nowhere, where the address is a developer's machine."""
-        return urlsplit(self.join_url).hostname if self.join_url else self.otp_host
+        elsewhere = self.join_url and not self.hosts_join
+        return urlsplit(self.join_url).hostname if elsewhere else self.otp_host
 
     @property
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -256,6 +273,7 @@ def _faults(settings: Settings) -> list[str]:
         faults.append("IDENTITY_LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
     if settings.join_url and urlsplit(settings.join_url).scheme not in ("http", "https"):
         faults.append("IDENTITY_JOIN_URL must be an http(s) URL")
+    faults.extend(_join_faults(settings))
     try:
         _ = settings.proxies
     except ValueError:
@@ -271,6 +289,19 @@ def _faults(settings: Settings) -> list[str]:
     faults.extend(_provider_faults(settings))
     if settings.production:
         faults.extend(_production_faults(settings, url.scheme))
+    return faults
+
+
+def _join_faults(settings: Settings) -> list[str]:
+    faults = []
+    if settings.hosted_join == "on" and settings.join_url:
+        faults.append("IDENTITY_JOIN_URL leads away from what IDENTITY_HOSTED_JOIN=on asks for; set one")
+    if settings.joined_url:
+        where = urlsplit(settings.joined_url)
+        if where.scheme not in ("http", "https") or not _HOST.fullmatch(where.netloc):
+            faults.append("IDENTITY_JOINED_URL must be an http(s) URL")
+    elif settings.joined_handover != "none":
+        faults.append("IDENTITY_JOINED_HANDOVER needs IDENTITY_JOINED_URL")
     return faults
 
 
@@ -353,6 +384,8 @@ def _production_faults(settings: Settings, scheme: str) -> list[str]:
         faults.append("IDENTITY_DATABASE_URL must name a file: what is in memory is gone at the next start")
     if settings.join_url and urlsplit(settings.join_url).scheme != "https":
         faults.append("IDENTITY_JOIN_URL must be https in production: invite codes go there")
+    if settings.joined_url and urlsplit(settings.joined_url).scheme != "https":
+        faults.append("IDENTITY_JOINED_URL must be https in production: new members' assertions go there")
     if settings.debug:
         faults.append("IDENTITY_DEBUG must be off in production")
     if scheme != "https":

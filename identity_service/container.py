@@ -31,6 +31,7 @@ from identity_service.services.guard import Guard
 from identity_service.services.guard_decisions import GuardDecisions
 from identity_service.services.guard_evidence import GuardEvidence
 from identity_service.services.holds import Holds
+from identity_service.services.hosted_join import HostedJoin
 from identity_service.services.housekeeping import Housekeeping
 from identity_service.services.idempotency import Idempotency
 from identity_service.services.imports import Imports
@@ -85,6 +86,7 @@ class Container:
     routing: Routing
     wording: Wording
     guard: Guard
+    hosted_join: HostedJoin
     verifications: Verifications
     registrations: Registrations
     recoveries: Recoveries
@@ -239,6 +241,7 @@ def build(
     )
     sanctions = Sanctions(ids=ids, journal=journal)
     idempotency = Idempotency(hasher=hasher, seal=seal)
+    fates = Fates(timeline=timeline, invites=invites, verifications=verifications)
     dashboard = DashboardAccess(ids=ids, entropy=entropy, hasher=hasher, journal=journal)
     return Container(
         settings=settings,
@@ -263,8 +266,16 @@ def build(
         timeline=timeline,
         routing=Routing(routes=settings.routes, providers=providers, policies=policies),
         wording=wording,
-        fates=Fates(timeline=timeline, invites=invites, verifications=verifications),
         guard=guard,
+        fates=fates,
+        hosted_join=HostedJoin(
+            policies=policies,
+            idempotency=idempotency,
+            verifications=verifications,
+            registrations=registrations,
+            fates=fates,
+            journal=journal,
+        ),
         verifications=verifications,
         registrations=registrations,
         recoveries=recoveries,

@@ -97,7 +97,7 @@ def up(demo: bool, host: str, port: int) -> None:
         children.stop_on_signals()
         if _wait_until_ready(children, session.services, where, began):
             ready = {"url": where.url, "api_key": api_key, "admin_key": admin_key}
-            _greet(where, api_key, admin_key, seed_id, sign_in)
+            _greet(where, api_key, admin_key, seed_id, sign_in, hosts_join=settings.hosts_join)
             write_private(DEV_JSON, json.dumps(ready, indent=1) + "\n")  # last: who waits for it finds all
             children.watch()
     except NotStarted as error:
@@ -283,7 +283,9 @@ def _is_answering(where: Address) -> bool:
         asked.close()
 
 
-def _greet(where: Address, api_key: str, admin_key: str, seed_id: str | None, sign_in: str) -> None:
+def _greet(
+    where: Address, api_key: str, admin_key: str, seed_id: str | None, sign_in: str, *, hosts_join: bool
+) -> None:
     url = where.url
     header = f"-H 'Authorization: Bearer {api_key}'"
     if seed_id is None:
@@ -295,6 +297,7 @@ def _greet(where: Address, api_key: str, admin_key: str, seed_id: str | None, si
         f"The service answers at {url}",
         "",
         f"  dashboard  {sign_in}",
+        *([f"  join       {url}/i"] if hosts_join else []),
         f"  docs       {url}/docs",
         f"  inbox      {url}/dev/inbox",
         f"  api key    {api_key}",

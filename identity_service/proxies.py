@@ -59,6 +59,20 @@ class TrustedProxies:
         return None
 
 
+def one_caller(text: str) -> str:
+    """Return what counts as one caller: an IPv4 address, or the /64 that one household has of IPv6.
+
+    Raises:
+        ValueError: this is no address.
+    """
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
 def parse_address(text: str) -> Address | None:
     """Read an address as servers and proxies write it: with a port, in brackets, IPv4 inside IPv6."""
     bare = text.strip()

@@ -242,7 +242,8 @@ PATHS: Final[dict[str, dict[str, Any]]] = {
             "join_page",
             PEOPLE,
             "The page that an invite's link opens",
-            "Has no effect, because previews and scanners open links too, and looks the same for every code.",
+            "Has no effect, because previews and scanners open links too, and looks the same for every code. "
+            "Where the join page is hosted here, its forms lead on to a member.",
             {"200": _answer("The page", "text/html", _TEXT)},
             parameters=[_CODE],
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -11,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from identity_service.policy.values import span
 from identity_service.ports import SECOND, Instant, instant_of
+from identity_service.proxies import one_caller
 from identity_service.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 from identity_service.services.sanctions import Action
 from identity_service.services.signals import SignalKind
@@ -41,16 +41,10 @@ def _span(value: object) -> Instant:
 
 
 def _ip(value: str) -> str:
-    """Return what counts as one address: an IPv4 address, or the /64 that one household has of IPv6."""
     try:
-        address = ipaddress.ip_address(value)
+        return one_caller(value)
     except ValueError:  # Python's own message would repeat what was sent
         raise ValueError("an IPv4 or IPv6 address is needed") from None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
 
 
 def _printable(value: str) -> str:

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 from identity_service import wording
 from identity_service.api.operation import services_of_app
 from identity_service.errors import Actor, Unavailable
-from identity_service.pages import docs, join
+from identity_service.pages import docs, hosted, join
 
 pages: Final = Blueprint(
     "pages", __name__, template_folder="templates", static_folder="static", static_url_path="/assets"
@@ -52,6 +52,8 @@ def show_invite(code: str) -> Response:
     whether a code is live.
     """
     settings = services_of_app().settings
+    if settings.hosts_join:
+        return hosted.show_phone(code)
     locale = wording.negotiate(request.accept_languages)
     page = make_response(
         render_template(

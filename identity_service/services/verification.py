@@ -180,6 +180,8 @@ class StartVerification:
     client_ip: str | None = None
     solved_challenge: str | None = None
     """The id of a proof of work that was solved for this call."""
+    needs_work: bool = False
+    """The caller asks for a proof of work whatever happens elsewhere: anybody can reach it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +260,7 @@ class Verifications:
         else:
             member = tx.one(_MEMBER_OF, phone=phone.id)
         decoy = wanted.purpose != "registration" and member is None
-        requester = self._requester(wanted.client_ip)
+        requester = self.requester(wanted.client_ip)
         again_at = self._delivery.spend(tx, lane.value, phone.id, requester)
         digits = rules.recovery_code_digits if wanted.purpose == "recovery" else rules.code_digits
         code = f"{self._entropy.below(10**digits):0{digits}d}"
@@ -308,7 +310,8 @@ class Verifications:
                 return Lane.KNOWN_DEVICE
         return Lane.ANONYMOUS
 
-    def _requester(self, client_ip: str | None) -> str:
+    def requester(self, client_ip: str | None) -> str:
+        """Return what budgets call an address."""
         return "" if client_ip is None else self._hasher.current("ip", client_ip).hex()[:24]
 
     def _guard_anonymous(self, tx: Tx, wanted: StartVerification) -> bool:
@@ -316,20 +319,21 @@ class Verifications:
         rules = self._policies.of(tx).verification
         breaks = rules.wrong_guesses_an_hour_break
         guessed = budgets.wrong_guesses_since(tx, tx.now - HOUR, breaks) >= breaks
-        if guessed:
+        needs_work = guessed or wanted.needs_work
+        if needs_work:
             self._ask_for_work(tx, wanted.solved_challenge)
         if wanted.client_ip is not None:
             budgets.take(
                 tx,
                 budgets.Budget(
                     lane="start.ip",
-                    subject=self._requester(wanted.client_ip),
+                    subject=self.requester(wanted.client_ip),
                     rate=self._policies.of(tx).ip_rate,
                     code="ip_budget_spent",
                     detail="Too many verifications were started from this address.",
                 ),
             )
-        return guessed
+        return needs_work
 
     def _ask(
         self, wanted: StartVerification, verification_id: str, phone: Phone, inviter_id: str | None
@@ -341,12 +345,12 @@ class Verifications:
             number=wanted.number.e164,
             country=wanted.number.country,
             inviter_id=inviter_id,
-            requester=self._requester(wanted.client_ip),
+            requester=self.requester(wanted.client_ip),
         )
 
     def _ask_for_work(self, tx: Tx, solved: str | None) -> None:
-        """Codes are being guessed everywhere, or do not come back: an anonymous start must cost something."""
-        detail = "Too many codes are guessed wrong or never come back; solve this and send it as `altcha`."
+        """Codes are guessed everywhere or do not come back, or anybody may call: a start costs something."""
+        detail = "A start costs a proof of work at present; solve the challenge and send it as `altcha`."
         refusal = Refused("proof_of_work_required", detail, challenge=self._work.challenge())
         if solved is None:
             raise refusal

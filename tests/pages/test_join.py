@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ from tests.support.world import World
 
 UNKNOWN = "NNN59H3QXJEZWPX7P683B765K3T"
 FOLDER = Path(identity_service.pages.__file__).parent
+
+
+@pytest.fixture
+def new_world(new_world: Callable[..., World]) -> Callable[..., World]:
+    """Worlds whose network has a registration of its own; the hosted page has tests of its own."""
+    return partial(new_world, hosted_join="off")
 
 
 def visit(world: World, code: str, language: str = "en") -> TestResponse:

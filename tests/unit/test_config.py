@@ -151,3 +151,51 @@ def test_an_empty_or_unknown_route_is_refused_in_development_too(monkeypatch: py
         monkeypatch.setenv("IDENTITY_SMS_ROUTE", route)
         with pytest.raises(Misconfigured, match="IDENTITY_SMS_ROUTE"):
             load_settings()
+
+
+@pytest.mark.parametrize(
+    ("change", "hosts"),
+    [
+        ({}, True),
+        ({"IDENTITY_JOIN_URL": "https://app.example.org/{code}"}, False),
+        ({"IDENTITY_HOSTED_JOIN": "off"}, False),
+        ({"IDENTITY_HOSTED_JOIN": "on"}, True),
+        (SAFE, False),
+        (SAFE | {"IDENTITY_HOSTED_JOIN": "on"}, True),
+    ],
+)
+def test_the_join_page_is_hosted_where_it_is_said_or_where_a_developer_has_no_other(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, str], hosts: bool
+) -> None:
+    _set(monkeypatch, change)
+    assert load_settings().hosts_join is hosts
+
+
+def test_an_invite_by_sms_names_the_host_of_the_page_that_it_leads_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _set(monkeypatch, SAFE | {"IDENTITY_HOSTED_JOIN": "on"})
+    assert load_settings().join_host == "id.example.org"
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"IDENTITY_JOINED_HANDOVER": "post"}, "IDENTITY_JOINED_URL"),
+        ({"IDENTITY_JOINED_URL": "javascript:alert(1)"}, "IDENTITY_JOINED_URL"),
+        ({"IDENTITY_JOINED_URL": "https://a.example; script-src *"}, "IDENTITY_JOINED_URL"),
+        ({"IDENTITY_JOINED_URL": "http://app.example.org"}, "IDENTITY_JOINED_URL"),
+        (
+            {"IDENTITY_HOSTED_JOIN": "on", "IDENTITY_JOIN_URL": "https://a.example/{code}"},
+            "IDENTITY_JOIN_URL",
+        ),
+        ({"IDENTITY_HOSTED_JOIN": "maybe"}, "IDENTITY_HOSTED_JOIN"),
+    ],
+)
+def test_settings_of_the_join_page_that_make_no_sense_are_named(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, str], names: str
+) -> None:
+    _set(monkeypatch, SAFE | change)
+    with pytest.raises(Misconfigured) as refused:
+        load_settings()
+    assert any(names in fault for fault in refused.value.faults)

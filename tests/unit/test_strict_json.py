@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from identity_service.api.strict_json import MAX_DEPTH, loads
@@ -76,12 +76,14 @@ _json = st.recursive(
 )
 
 
+@settings(deadline=None)  # of a busy machine nothing is asked
 @given(_json)
 def test_ordinary_json_is_read_as_it_was_written(value: Any) -> None:
     assert loads(json.dumps(value).encode()) == value
     assert loads(json.dumps(value, ensure_ascii=False).encode()) == value
 
 
+@settings(deadline=None)  # of a busy machine nothing is asked
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\u0an1-.eE ', max_size=80).map(str.encode))
 def test_no_bytes_make_the_reader_fail_otherwise(body: bytes) -> None:
     refusals: list[str] = []
