@@ -41,6 +41,14 @@ def dead_messages(viewer: Viewer) -> Response:
     return page("dead_messages.html", rows=rows, most=_DEAD_SHOWN)
 
 
+@dashboard.get("/messages/about/<subject_id>")
+@signed_in(Role.ADMIN)
+def stories(viewer: Viewer, subject_id: str) -> Response:
+    """Every message about an invite, a verification or a member, step by step."""
+    found = viewer.read(lambda tx: viewer.services.timeline.of_subject(tx, subject_id))
+    return page("stories.html", stories=found, subject=subject_id)
+
+
 @dashboard.post("/messages/dead/<message_id>/replay")
 @signed_in(Role.ADMIN)
 def replay(viewer: Viewer, message_id: str) -> Response:

@@ -6,6 +6,7 @@ sanctions and history are for administrators.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,10 +23,12 @@ from identity_service.services.dashboard_access import Role
 from identity_service.services.members import MemberView
 from identity_service.services.paging import Paging
 from identity_service.services.sanctions import Action, Impose
+from identity_service.services.trust import MemberTrust
 
 STATES: Final = ("active", "suspended", "banned", "erased")
 _PATH_SHOWN: Final = 60
 _HISTORY_SHOWN: Final = 500
+_NAMED_SOURCES: Final = ("inviter", "invitee")
 
 
 # -- finding ----------------------------------------------------------------------------------------------
@@ -116,12 +119,33 @@ def _summary(viewer: Viewer, tx: Tx, member: MemberView) -> dict[str, Any]:
     services = viewer.services
     above = services.members.ancestors(tx, member.id, Paging(limit=_PATH_SHOWN))
     decision = services.eligibility.decide(tx, member.id)
+    trust = services.trust.explain(tx, member.id)
     return {
+        "trust": trust,
+        "drawing": _sum_of_trust(viewer, trust),
         "path": list(reversed(above.data)),
         "path_cut": above.has_more,
         "decision": decision,
         "available": decision.granted + decision.earned,
     }
+
+
+def _sum_of_trust(viewer: Viewer, trust: MemberTrust) -> str:
+    """Return what the chart draws: each line from where the one before ended, the score last."""
+    lines = trust.explanation.lines
+    sources = [viewer.say(f"trust.source.{line.source}") for line in lines]
+    named = [
+        f"{source} {viewer.names.label(str(line.member))}" if line.source in _NAMED_SOURCES else source
+        for source, line in zip(sources, lines, strict=True)
+    ]
+    return json.dumps(
+        {
+            "kind": "sum",
+            "labels": named,
+            "values": [line.log_odds for line in lines],
+            "total": viewer.say("trust.total"),
+        }
+    )
 
 
 def _invitees(viewer: Viewer, tx: Tx, member: MemberView) -> dict[str, Any]:

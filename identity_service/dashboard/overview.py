@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response
 
 from identity_service.dashboard.frame import Viewer, dashboard, page, signed_in
+from identity_service.dashboard.reports import report_tables
 from identity_service.db.store import Tx
 from identity_service.ports import SECOND
 
@@ -17,7 +18,8 @@ _DEAD = 100
 @dashboard.get("")
 @signed_in()
 def overview(viewer: Viewer) -> Response:
-    return page("overview.html", **viewer.read(lambda tx: _facts(viewer, tx)))
+    summary = report_tables(viewer, "overview")
+    return page("overview.html", summary=summary, **viewer.read(lambda tx: _facts(viewer, tx)))
 
 
 def _facts(viewer: Viewer, tx: Tx) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def when(at: Instant | None) -> Markup | str:
 def number(value: float | None, locale: str = "en") -> str:
     if value is None:
         return NOTHING
-    places = "#,##0.##" if abs(value) >= 1 else "#,##0.####"
+    places = "#,##0.##" if abs(value) >= 1 else "#,##0.###"
     return str(format_decimal(value, format=places, locale=locale))
 
 

@@ -21,6 +21,7 @@ from werkzeug.serving import make_server
 from identity_service.db import migrate
 from identity_service.db.store import prepare_engine
 from identity_service.demo import seed_demo
+from identity_service.ports import DAY
 from tests.browser.conftest import NARROW, WIDE, Site
 from tests.support.browser import find_browser
 from tests.support.network import plant
@@ -50,16 +51,16 @@ def _painted(page: Page) -> None:
 def _colour(page: Page) -> None:
     _painted(page)
     page.locator("#colour").select_option("country")
-    page.locator("#search").fill("user-432")
+    page.locator("#search").fill("user-231")
     page.locator("#search").press("Enter")
     page.locator("#zoom-fit").click()
 
 
 def _network(site: Site) -> str:
-    """Make 700 members in a tree with a few who invited many; return its root."""
-    chance = random.Random(3)
+    """Make 300 members in a tree with a few who invited many; return its root."""
+    chance, now = random.Random(3), site.world.clock.now()
     parents: dict[int, int | None] = {1: None}
-    for number in range(2, 700):
+    for number in range(2, 300):
         parents[number] = 1 + int((number - 2) * chance.random() ** 1.9)
     countries = ("SE", "US", "BR", "DE", "IN", "KE", "FR")
 
@@ -77,6 +78,8 @@ def _network(site: Site) -> str:
         state=lambda number: "banned" if chance.random() < 0.03 else "active",
         country=lambda number: where[number],
         trust_log_odds=lambda number: chance.gauss(1, 1.5),
+        joined_at=lambda number: now - 90 * DAY + number * DAY // 8,
+        last_seen_at=lambda number: now - chance.randrange(40) * DAY,
     )
     return ids[1]
 
@@ -88,7 +91,7 @@ def shots(site: Site) -> list[Shot]:
     return [
         Shot(name="overview", path="/dashboard"),
         Shot(name="member", path=f"/dashboard/members/{dov}", scheme="dark"),
-        Shot(name="tree", path=f"/dashboard/tree?root={root}", size=(1280, 860), prepare=_colour),
+        Shot(name="tree", path=f"/dashboard/tree?root={root}", size=(1280, 760), prepare=_colour),
         Shot(
             name="tree-phone",
             path=f"/dashboard/tree?root={root}",
@@ -96,8 +99,9 @@ def shots(site: Site) -> list[Shot]:
             scheme="dark",
             prepare=_painted,
         ),
+        Shot(name="report", path="/dashboard/reports/geography"),
+        Shot(name="overview-phone", path="/dashboard", size=NARROW),
         Shot(name="phones", path="/dashboard/phones?to=%2B12025550143", prepare=_play),
-        Shot(name="member-phone", path=f"/dashboard/members/{dov}", size=NARROW),
     ]
 
 

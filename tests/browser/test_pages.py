@@ -12,6 +12,12 @@ from tests.browser.conftest import NARROW, Site, Tab
 NASTY = "<script>document.title='taken'</script>=cmd()"
 PLACES = (
     "",
+    "/reports",
+    "/reports/k-factor",
+    "/reports/cohorts",
+    "/reports/geography",
+    "/reports/leaderboard",
+    "/tree",
     "/members",
     "/events",
     "/audit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import Any
@@ -149,3 +150,24 @@ def test_the_journal_is_filtered(family: dict[str, Any], admin: Visitor, world: 
     assert "member.joined" in filtered
     assert "invite.issued" not in filtered
     assert "Nothing of this kind" in admin.get("/audit?type=100%25").text
+
+
+def test_an_invites_messages_are_told_step_by_step(world: World, admin: Visitor) -> None:
+    seed, phone = world.seed(quota=1), world.phone()
+    invite = {"issuer_id": seed.id, "channel": "sms", "phone": phone}
+    made: Any = world.api().post("/v1/invites", invite).json
+    world.inbox(phone)
+    where = f"/messages/about/{made['id']}"
+    assert f'href="/dashboard{where}"' in admin.get(f"/members/{seed.id}/invites").text
+    told = admin.get(where).text
+    assert "inbox" in told
+    assert phone not in told
+    assert "No message was sent" in admin.get("/messages/about/inv_x").text
+
+
+def test_trust_is_drawn_as_a_sum_that_adds_up(family: dict[str, Any], admin: Visitor) -> None:
+    page = admin.get(f"/members/{family['child']}").text
+    drawing = json.loads(html.unescape(page.split('data-drawing="')[1].split('"')[0]))
+    told = family["api"].get(f"/v1/members/{family['child']}/trust").json
+    assert sum(drawing["values"]) == pytest.approx(told["log_odds"], abs=1e-9)
+    assert len(drawing["values"]) == len(drawing["labels"]) == len(told["explanation"])

@@ -1,0 +1,307 @@
+"""Reports on pages: whatever tables a report has, one template shows them, by what they say of themselves.
+
+A growth role is given no group of fewer than five members, and members under pseudonyms, in the pages as in
+the files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from flask import Response
+
+from graph.growth.periods import Period
+from graph.growth.report import Cell, Chart, Column, Report, Table, Unit, without_small_groups
+from identity_service.dashboard.frame import Say, Viewer, asked, dashboard, page, signed_in
+from identity_service.dashboard.shapes import NOTHING, country, number, percent
+from identity_service.errors import Refused, invalid
+from identity_service.ports import Instant, instant_of
+from identity_service.services.reports import Answer, Preparing, Wanted, as_csv, table_named
+
+FILTERS: Final = ("from", "to", "cohort", "root_id", "campaign", "country", "as_of")
+_PERSONS: Final = ("members", "newcomers")
+"""Columns that count the persons of a row, the first one that a table has."""
+_DRAWN_LINES: Final = 6
+_DRAWN_BARS: Final = 40
+_DRAWN: Final = frozenset({Chart.LINE, Chart.BAR, Chart.FUNNEL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownCell:
+    """A cell as it is read: its text, the limits beside it, and where it leads."""
+
+    text: str
+    interval: str = ""
+    ref: str = ""
+    is_number: bool = False
+    heat: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownTable:
+    """A table for the page: headings, cells, and the drawing's data as JSON, where it is drawn."""
+
+    name: str
+    title: str
+    heads: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[ShownCell, ...], ...]
+    drawing: str | None
+    as_tiles: bool
+
+
+@dashboard.get("/reports")
+@signed_in()
+def reports(viewer: Viewer) -> Response:
+    return page("reports.html", found=viewer.services.reports.catalogue())
+
+
+@dashboard.get("/reports/<name>")
+@signed_in()
+def report(viewer: Viewer, name: str) -> Response:
+    """One report, as the filters want it."""
+    given = {one: asked(one) for one in FILTERS}
+    try:
+        answer = _answer(viewer, name, given)
+    except Refused as refused:
+        if refused.code == "not_found":
+            raise
+        return _page(viewer, name, given, 422, refusal=refused)
+    if isinstance(answer, Preparing):
+        waiting = _page(viewer, name, given, 202, preparing=answer)
+        waiting.headers["Refresh"] = "2"
+        return waiting
+    shown = [_shown(viewer, table) for table in answer.report.tables]
+    return _page(viewer, name, given, answer=answer, tables=shown)
+
+
+@dashboard.get("/reports/<name>/<table>.csv")
+@signed_in()
+def report_csv(viewer: Viewer, name: str, table: str) -> Response:
+    """One table as a file; its texts are inert in a spreadsheet."""
+    answer = _answer(viewer, name, {one: asked(one) for one in FILTERS})
+    if isinstance(answer, Preparing):
+        raise Refused("report_preparing", "The network is still being read; ask again in a moment.")
+    found = table_named(answer.report, table)
+    made = Response(as_csv(_named(viewer, found)), mimetype="text/csv; charset=utf-8")
+    made.headers["Content-Disposition"] = f'attachment; filename="{name}-{found.name}.csv"'
+    return made
+
+
+def report_tables(viewer: Viewer, name: str) -> list[ShownTable]:
+    """Return a report's tables without any filter, for another page; none while the network is being read."""
+    answer = _answer(viewer, name, dict.fromkeys(FILTERS, ""))
+    return [] if isinstance(answer, Preparing) else [_shown(viewer, table) for table in answer.report.tables]
+
+
+def _page(viewer: Viewer, name: str, given: dict[str, str], status: int = 200, /, **more: Any) -> Response:
+    periods = [period.value for period in Period]
+    choices = {"definitions": viewer.services.reports.catalogue(), "periods": periods}
+    return page("report.html", status, name=name, given=given, **(choices | {"answer": None} | more))
+
+
+def _answer(viewer: Viewer, name: str, given: dict[str, str]) -> Answer | Preparing:
+    wanted = _wanted(viewer, given)
+    answer = viewer.read(lambda tx: viewer.services.reports.answer(tx, name, wanted))
+    if isinstance(answer, Preparing) or viewer.is_admin:
+        return answer
+    return replace(answer, report=discreet(answer.report))
+
+
+def discreet(report: Report) -> Report:
+    """Return a report as somebody may see it who is to see no persons."""
+    counted = {}
+    for table in report.tables:
+        names = {column.name for column in table.columns if column.unit is Unit.COUNT}
+        persons = next((name for name in _PERSONS if name in names), None)
+        if persons is not None:
+            counted[table.name] = persons
+    return without_small_groups(report, counted)
+
+
+def _wanted(viewer: Viewer, given: dict[str, str]) -> Wanted:
+    if given["cohort"] and given["cohort"] not in {period.value for period in Period}:
+        raise invalid("/cohort", "unknown", "A cohort is a day, a week or a month.")
+    return Wanted(
+        start=_instant(given["from"], "/from"),
+        end=_instant(given["to"], "/to"),
+        cohort=Period(given["cohort"]) if given["cohort"] else Period.WEEK,
+        root_id=viewer.names.id_of(given["root_id"]) if given["root_id"] else None,
+        campaign=given["campaign"] or None,
+        country=given["country"].upper() or None,
+        as_of=_instant(given["as_of"], "/as_of"),
+    )
+
+
+def _instant(text: str, pointer: str) -> Instant | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise invalid(pointer, "malformed", "A day is YYYY-MM-DD.") from None
+    return instant_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+# -- as it is read -----------------------------------------------------------------------------------------
+
+
+def _shown(viewer: Viewer, table: Table) -> ShownTable:
+    if table.chart is Chart.HEAT and table.x is not None and table.by is not None:
+        return _crossed(viewer, table, table.x, table.by)
+    limits = {name for column in table.columns for name in (column.low, column.high) if name}
+    places = {column.name: place for place, column in enumerate(table.columns)}
+    columns = [column for column in table.columns if column.name not in limits]
+    return ShownTable(
+        name=table.name,
+        title=_title(viewer.say, f"table.{table.name}", table.title),
+        heads=tuple((column_title(viewer.say, column), _is_number(column)) for column in columns),
+        rows=tuple(tuple(_cell(viewer, column, row, places) for column in columns) for row in table.rows),
+        drawing=_drawing(viewer, table),
+        as_tiles=len(table.rows) == 1 and table.chart is Chart.NONE,
+    )
+
+
+def _crossed(viewer: Viewer, table: Table, x: str, by: str) -> ShownTable:
+    """Lay a table of pairs out as a square: what parts the rows goes down, what goes along goes across."""
+    columns = {column.name: column for column in table.columns}
+    value, hottest = columns[table.y[0]], _hottest(table)
+    records = table.records()
+    down, across = (list(dict.fromkeys(one[name] for one in records)) for name in (by, x))
+    found = {(one[by], one[x]): one[value.name] for one in records}
+
+    def cell(pair: tuple[Cell, Cell]) -> ShownCell:
+        here = found.get(pair)
+        if here is None:
+            return ShownCell(text="", is_number=True)
+        heat = round(9 * float(here) / hottest) if hottest > 0 else None
+        return ShownCell(text=_text(viewer.say, value, here), is_number=True, heat=heat)
+
+    rows = tuple(
+        (ShownCell(text=_label(viewer, columns[by], one)), *(cell((one, place)) for place in across))
+        for one in down
+    )
+    corner = f"{column_title(viewer.say, columns[by])} ↓ {column_title(viewer.say, columns[x])} →"
+    heads = ((corner, False), *((_label(viewer, columns[x], place), True) for place in across))
+    title = _title(viewer.say, f"table.{table.name}", table.title)
+    return ShownTable(name=table.name, title=title, heads=heads, rows=rows, drawing=None, as_tiles=False)
+
+
+def _title(say: Say, key: str, title: str) -> str:
+    """Return a title in the reader's language; a report brings its English ones along."""
+    return title if say.locale == "en" else say.known(key, title)
+
+
+def column_title(say: Say, column: Column) -> str:
+    return _title(say, f"column.{column.name}", column.title)
+
+
+def _is_number(column: Column) -> bool:
+    return column.unit not in (Unit.TEXT, Unit.MEMBER, Unit.INSTANT, Unit.FLAG)
+
+
+def _hottest(table: Table) -> float:
+    return max((float(cell) for cell in table.column(table.y[0]) if cell is not None), default=0.0)
+
+
+def _cell(viewer: Viewer, column: Column, row: tuple[Cell, ...], places: dict[str, int]) -> ShownCell:
+    cell = row[places[column.name]]
+    if column.unit is Unit.MEMBER and cell is not None:
+        member_id = str(cell)
+        return ShownCell(text=viewer.names.label(member_id), ref=viewer.names.ref(member_id))
+    interval = ""
+    if column.low is not None and column.high is not None and cell is not None:
+        low, high = row[places[column.low]], row[places[column.high]]
+        if low is not None and high is not None:
+            interval = f"{_text(viewer.say, column, low)} – {_text(viewer.say, column, high)}"
+    return ShownCell(text=_text(viewer.say, column, cell), interval=interval, is_number=_is_number(column))
+
+
+def _text(say: Say, column: Column, cell: Cell) -> str:
+    if cell is None:
+        return NOTHING
+    match column.unit:
+        case Unit.SHARE:
+            return percent(float(cell), say.locale)
+        case Unit.MONEY:
+            return f"${number(float(cell), say.locale)}"
+        case Unit.SPAN:
+            return _span(say, float(cell))
+        case Unit.INSTANT:
+            return str(cell)[:10]
+        case Unit.FLAG:
+            return say("report.maturing") if cell else ""
+        case Unit.TEXT if column.name in ("country", "inviter", "invitee"):
+            return country(str(cell), say.locale)
+        case Unit.TEXT:
+            return say.known(f"value.{cell}", str(cell))
+        case _:
+            return number(float(cell), say.locale)
+
+
+def _span(say: Say, seconds: float) -> str:
+    for size, key in ((86_400, "span.d"), (3_600, "span.h"), (60, "span.min")):
+        if seconds >= size:
+            return say(key, n=number(round(seconds / size, 1), say.locale))
+    return say("span.s", n=number(round(seconds, 1), say.locale))
+
+
+def _named(viewer: Viewer, table: Table) -> Table:
+    """Put what members are called on the pages into a file, where ids are not for the viewer."""
+    if viewer.is_admin:
+        return table
+    members = [column.unit is Unit.MEMBER for column in table.columns]
+    rows = tuple(
+        tuple(
+            viewer.names.label(str(cell)) if is_member and cell is not None else cell
+            for cell, is_member in zip(row, members, strict=True)
+        )
+        for row in table.rows
+    )
+    return replace(table, rows=rows)
+
+
+# -- as it is drawn ----------------------------------------------------------------------------------------
+
+
+def _drawing(viewer: Viewer, table: Table) -> str | None:
+    """Return what the chart's script draws, or None where there is nothing to draw."""
+    if table.chart not in _DRAWN or table.x is None or not table.rows:
+        return None
+    columns = {column.name: column for column in table.columns}
+    lines = _lines(viewer.say, table, columns)
+    if table.chart is not Chart.LINE:
+        lines = [line | {"values": line["values"][:_DRAWN_BARS]} for line in lines]
+    labels = list(dict.fromkeys(_label(viewer, columns[table.x], cell) for cell in table.column(table.x)))
+    if table.chart is not Chart.LINE:
+        labels = labels[:_DRAWN_BARS]
+    unit = columns[table.y[0]].unit
+    return json.dumps({"kind": table.chart.value, "labels": labels, "lines": lines, "unit": unit.value})
+
+
+def _label(viewer: Viewer, column: Column, cell: Cell) -> str:
+    if column.unit is Unit.MEMBER and cell is not None:
+        return viewer.names.label(str(cell))
+    return _text(viewer.say, column, cell)
+
+
+def _lines(say: Say, table: Table, columns: dict[str, Column]) -> list[dict[str, Any]]:
+    records = table.records()
+    groups = list(dict.fromkeys(one[table.by] for one in records)) if table.by else [None]
+    lines = []
+    for group in groups:
+        chosen = [one for one in records if table.by is None or one[table.by] == group]
+        for name in table.y:
+            column = columns[name]
+            title = column_title(say, column)
+            line = {
+                "name": title if group is None or table.by is None else f"{title}, {group}",
+                "values": [one[name] for one in chosen],
+            }
+            if column.low is not None and column.high is not None:
+                line["low"] = [one[column.low] for one in chosen]
+                line["high"] = [one[column.high] for one in chosen]
+            lines.append(line)
+    return lines[:_DRAWN_LINES]
