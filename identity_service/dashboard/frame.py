@@ -65,7 +65,7 @@ _STATUS: Final = {
 def install(app: Flask, services: Container) -> None:
     """Route the dashboard's pages."""
     # Each declares its pages on the blueprint; none may be missing when it is registered.
-    from identity_service.dashboard import doors, history, members, overview, phones, reports, tree  # noqa: F401
+    from identity_service.dashboard import doors, guard, history, members, overview, phones, reports, tree  # noqa: F401
 
     app.extensions[_SERVICES] = services
     app.register_blueprint(dashboard)
@@ -230,7 +230,7 @@ def page(template: str, status: int = 200, /, **values: Any) -> Response:
 
 def _places(services: Container) -> set[str]:
     """Return which pages there are to go to."""
-    places = {"overview", "reports", "tree", "members", "events", "audit", "dead", "sessions"}
+    places = {"overview", "reports", "tree", "members", "events", "audit", "dead", "guard", "sessions"}
     if "inbox" in services.settings.providers and not services.settings.production:
         places.add("phones")
     return places

@@ -23,6 +23,7 @@ PLACES = (
     "/audit",
     "/messages/dead",
     "/phones",
+    "/guard",
     "/sessions",
     "/no-such-page",
 )
