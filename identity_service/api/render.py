@@ -18,7 +18,7 @@ from identity_service.ports import rfc3339, rfc3339_or_none
 from identity_service.services.invite_codes import Lookup
 from identity_service.services.invites import InviteView
 from identity_service.services.journal import Event
-from identity_service.services.members import MemberView, TreeSummary
+from identity_service.services.members import MemberView
 from identity_service.services.paging import Page
 from identity_service.services.policy_book import Announced, Outlook
 from identity_service.services.quota import Granted, Quota
@@ -26,6 +26,7 @@ from identity_service.services.recovery import LoggedIn, RecoveryView
 from identity_service.services.registration import Registered
 from identity_service.services.sanctions import Preview, SanctionView, Standing
 from identity_service.services.signals import Received
+from identity_service.services.subtree import TreeSummary
 from identity_service.services.trust import MemberTrust
 from identity_service.services.verification import VerificationView
 
@@ -195,6 +196,7 @@ def tree_summary(summary: TreeSummary) -> s.TreeSummaryOut:
             "banned": summary.banned,
             "erased": summary.erased,
         },
+        at_least=summary.at_least,
     )
 
 

@@ -422,6 +422,10 @@ class TreeSummaryOut(Output):
     descendants: int
     depth: int
     states: dict[str, int]
+    at_least: Annotated[
+        bool,
+        Field(description="The subtree is larger than one answer counts; every number is a lower bound."),
+    ] = False
 
 
 class RuleOut(Output):

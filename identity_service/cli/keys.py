@@ -154,9 +154,11 @@ def _move_index(session: Session) -> None:
 
 
 def _move_sealed(session: Session) -> None:
+    after: str | None = ""
     with progress("Values sealed again", None) as bar:
-        while moved := session.do(session.services.rotation.move_sealed):
-            bar(moved)
+        while after is not None:
+            after = session.do(partial(session.services.rotation.move_sealed, after=after))
+            bar(BATCH if after is not None else 0)
 
 
 def _tell(session: Session, shown: Sequence[Key]) -> None:

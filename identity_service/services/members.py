@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import BigInteger, Select, bindparam, case, func, literal, select, update
@@ -19,9 +20,10 @@ from identity_service.errors import Refused, invalid, not_found
 from identity_service.ports import Ids, Instant
 from identity_service.services import progress
 from identity_service.services.journal import Journal
-from identity_service.services.paging import Page, Paging, page_of
+from identity_service.services.paging import Page, Paging, page_of, write_cursor
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.subtree import Place, TreeSummary, count, walk
 from sms.numbers import Number
 
 _NEW = (
@@ -70,11 +72,11 @@ _VIEW = (
     .outerjoin(campaigns, campaigns.c.id == members.c.campaign_id)
 )
 _GET = Statement(_VIEW.where(members.c.id == bindparam("id")))
+_GET_MANY = Statement(_VIEW.where(among(members.c.id)))
 _BY_PHONE = Statement(_VIEW.where(members.c.phone_id == bindparam("phone")))
 _EXISTS = Statement(
     select(members.c.id, members.c.inviter_id, members.c.generation).where(members.c.id == bindparam("id"))
 )
-_CHILDREN = Statement(select(func.count().label("n")).where(members.c.inviter_id == bindparam("id")))
 _NODES = Statement(
     select(
         members.c.id,
@@ -165,19 +167,6 @@ class MemberView:
     @property
     def score(self) -> float | None:
         return score_of(self.trust_log_odds)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeSummary:
-    """Counts over a member's whole subtree, the member left out."""
-
-    invitees: int
-    descendants: int
-    depth: int
-    active: int
-    suspended: int
-    banned: int
-    erased: int
 
 
 class Members:
@@ -341,46 +330,35 @@ class Members:
     def subtree(
         self, tx: Tx, member_id: str, paging: Paging, *, max_depth: int | None = None
     ) -> Page[MemberView]:
-        """Return everyone below a member, in the order in which they joined.
+        """Return everyone below a member, each before its own invitees, older invitees before younger ones.
 
         Raises:
             Refused: `not_found`, `validation_failed`.
         """
         if max_depth is not None and not 1 <= max_depth <= 100_000:
             raise invalid("/max_depth", "out_of_range", "max_depth must be 1 to 100000.")
-        self._known(tx, member_id)
-        below = _below(member_id, max_depth)
-        query = (
-            _VIEW.add_columns(below.c.depth).join(below, below.c.id == members.c.id).where(below.c.depth > 0)
-        )
-        rows = tx.select(paging.apply(query, members.c.id))
-        return page_of([_view(row, row.depth) for row in rows], paging)
+        top = self._known(tx, member_id)
+        walked = walk(tx, member_id, after=self._walked_to(tx, top, paging), max_depth=max_depth)
+        places = list(islice(walked, paging.limit + 1))
+        views = {row.id: row for row in tx.among(_GET_MANY, [place.id for place in places])}
+        data = [_view(views[place.id], place.depth) for place in places[: paging.limit]]
+        more = len(places) > paging.limit
+        return Page(data=data, next_cursor=write_cursor(f"{member_id}.{data[-1].id}") if more else None)
+
+    def _walked_to(self, tx: Tx, top: Any, paging: Paging) -> Place | None:
+        """Return where the page before ended.  The cursor names the top, too: it is of no other subtree."""
+        if paging.after is None:
+            return None
+        of, _, last = paging.after.partition(".")
+        row = tx.one(_EXISTS, id=last) if of == top.id else None
+        if row is None or row.generation <= top.generation:
+            raise Refused("cursor_invalid", "This cursor was not made for this subtree.")
+        return Place(last, row.generation - top.generation)
 
     def tree_summary(self, tx: Tx, member_id: str) -> TreeSummary:
+        """Count a member's whole subtree, the member left out, as far as one answer may go."""
         self._known(tx, member_id)
-        below = _below(member_id, None)
-        row = tx.select(
-            select(
-                func.count().label("descendants"),
-                func.coalesce(func.max(below.c.depth), 0).label("depth"),
-                *(
-                    func.coalesce(func.sum(case((members.c.state == state, 1), else_=0)), 0).label(state)
-                    for state in ("active", "suspended", "banned", "erased")
-                ),
-            )
-            .select_from(below)
-            .join(members, members.c.id == below.c.id)
-            .where(below.c.depth > 0)
-        )[0]
-        return TreeSummary(
-            invitees=tx.one(_CHILDREN, id=member_id).n,
-            descendants=row.descendants,
-            depth=row.depth,
-            active=int(row.active),
-            suspended=int(row.suspended),
-            banned=int(row.banned),
-            erased=int(row.erased),
-        )
+        return count(tx, member_id)
 
     def nodes(self, tx: Tx, batch: int = 10_000) -> Iterator[Any]:
         """Walk over every member's place in the tree, in batches, oldest first: nothing of phones or names.
@@ -436,20 +414,6 @@ def _fresh_view(member_id: str, new: NewMember, now: Instant) -> MemberView:
         level=new.level,
         available=0,
     )
-
-
-def _below(member_id: str, max_depth: int | None) -> Any:
-    """The subtree as a recursive CTE of (id, depth); the tree has no cycles, so it ends."""
-    below = (
-        select(members.c.id, literal(0).label("depth"))
-        .where(members.c.id == member_id)
-        .cte("below", recursive=True)
-    )
-    child = members.alias("child")
-    step = select(child.c.id, below.c.depth + 1).where(child.c.inviter_id == below.c.id)
-    if max_depth is not None:
-        step = step.where(below.c.depth < max_depth)
-    return below.union_all(step)
 
 
 def _view(row: Any, depth: int | None = None) -> MemberView:

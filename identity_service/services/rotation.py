@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import LargeBinary, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, LargeBinary, bindparam, delete, false, func, or_, select, update
 
 from identity_service.crypto import (
     Hasher,
@@ -156,11 +156,13 @@ class Rotation:
                 return None if age > DAY else "What was signed with it may be in use for a day."
 
     def _sealed_with(self, tx: Tx, column: object, key_id: str) -> int:
-        prefix = bytes([len(key_id)]) + key_id.encode()
-        query = select(func.count().label("n")).where(
-            func.substr(column, 1, len(prefix)) == bindparam(None, prefix, type_=LargeBinary)
-        )
+        query = select(func.count().label("n")).where(self._starts(column, key_id))
         return int(tx.select(query)[0].n)
+
+    def _starts(self, column: object, key_id: str) -> ColumnElement[bool]:
+        """Whether a value is sealed with a key: its name stands first."""
+        prefix = bytes([len(key_id)]) + key_id.encode()
+        return func.substr(column, 1, len(prefix)) == bindparam(None, prefix, type_=LargeBinary)
 
     def _made_before_rotation(self, tx: Tx) -> int:
         since = _instant_of_key(self._keyring.current(Purpose.CODE_HASH))
@@ -176,20 +178,27 @@ class Rotation:
         )
         return sum(int(tx.select(query)[0].n) for query in queries)
 
-    def move_sealed(self, tx: Tx) -> int:
-        """Seal a batch of values again with the current key; return how many that were."""
+    def move_sealed(self, tx: Tx, after: str) -> str | None:
+        """Seal a batch of values again with the current key; return where to go on, or None at the end.
+
+        Parameters:
+            after: where the batch before ended; empty at the start.
+        """
+        at, _, last = after.partition(":")
+        place = int(at or 0)
+        if place >= len(_SEALED):
+            return None
+        table, column = _SEALED[place]
         old = [key for key in self._keyring.live(Purpose.SEAL) if key.state is KeyState.RETIRING]
-        moved = 0
-        for key in old:
-            prefix = bytes([len(key.id)]) + key.id.encode()
-            for table, column in _SEALED:
-                starts = func.substr(column, 1, len(prefix)) == bindparam(None, prefix, type_=LargeBinary)
-                for row in tx.select(select(table.c.id, column.label("sealed")).where(starts).limit(BATCH)):
-                    fresh = self._seal.close(self._seal.open(row.sealed, row.id), row.id)
-                    # Only if nobody wrote it meanwhile.
-                    same = (table.c.id == row.id, column == row.sealed)
-                    moved += tx.change(update(table).where(*same).values({column.name: fresh}))
-        return moved
+        is_old = or_(false(), *(self._starts(column, key.id) for key in old))
+        query = select(table.c.id, column.label("sealed")).where(table.c.id > last, is_old)
+        rows = tx.select(query.order_by(table.c.id).limit(BATCH))
+        for row in rows:
+            fresh = self._seal.close(self._seal.open(row.sealed, row.id), row.id)
+            # Only if nobody wrote it meanwhile.
+            same = (table.c.id == row.id, column == row.sealed)
+            tx.change(update(table).where(*same).values({column.name: fresh}))
+        return f"{place}:{rows[-1].id}" if len(rows) == BATCH else f"{place + 1}:"
 
     def move_index(self, tx: Tx, after: str, hasher: Hasher) -> str | None:
         """Index a batch of phones under every live key; return where to go on, or None at the end."""

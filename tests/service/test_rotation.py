@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from identity_service.crypto import Hasher, KeyState, Purpose, dump_keys, fresh_keys
+from identity_service.db import tables
 from identity_service.errors import Refused
 from identity_service.ports import DAY, HOUR, MINUTE, SECOND
+from identity_service.services.imports import Newcomer
+from identity_service.services.rotation import BATCH
+from sms.numbers import parse
 from tests.service.steps import Body, check, link, no, ok, sms, start
 from tests.support.world import Api, World
 
@@ -90,8 +94,9 @@ class _Made:
 
 def _move_everything(world: World) -> None:
     rotation = world.services.rotation
-    while world.transact(rotation.move_sealed):
-        pass
+    place: str | None = ""
+    while place is not None:
+        place = world.transact(lambda tx, at=place: rotation.move_sealed(tx, at))
     hasher = Hasher(world.services.keyring, Purpose.PHONE_LOOKUP)
     after: str | None = ""
     while after is not None:
@@ -181,3 +186,26 @@ def test_a_rotation_is_written_into_the_audit_without_any_key(world: World) -> N
     assert [row.type for row in told] == ["keys.changed"]
     assert key.id in told[0].data
     assert key.secret.hex() not in told[0].data
+
+
+def test_each_value_is_sealed_again_once_however_many_there_are(world: World) -> None:
+    """Every batch goes on behind the one before: the work grows with the number of values, not its square."""
+    rotation, phones, count = world.services.rotation, world.services.phones, 2 * BATCH + 7
+    numbers = [parse(f"+7916{n:07d}") for n in range(count)]
+    tree = [Newcomer(external_id=number.e164, joined_at=0, number=number) for number in numbers]
+    world.transact(lambda tx: world.services.imports.bring(tx, tree, "imp_x"))
+    old = world.services.keyring.current(Purpose.SEAL).id
+    world.transact(lambda tx: rotation.start(tx, Purpose.SEAL))
+
+    def left() -> int:
+        found: int = world.query(lambda tx: rotation._sealed_with(tx, tables.phones.c.sealed, old))
+        return found
+
+    seen, place = [left()], ""
+    for _ in range(3):
+        place = world.transact(lambda tx, at=place: rotation.move_sealed(tx, at))
+        seen.append(left())
+    assert seen == [count, count - BATCH, count - 2 * BATCH, 0]
+    found = world.query(lambda tx: phones.find_many(tx, numbers))
+    opened = world.query(lambda tx: phones.number(tx, found[numbers[-1].e164].id))
+    assert opened == (numbers[-1].e164, "RU")

@@ -30,9 +30,10 @@ WHOLE_TABLES = {
 }
 # An index that holds only the rows which wait for something: walking through it is finding them.
 _WAITING = re.compile(
-    # The rows that a subquery has found already, and
-    r"SCAN (anon_1|last|way|below)$|SCAN \w+ USING (COVERING )?INDEX "
-    r"(ix_members_unscored|ix_messages_dead|ix_guard_decisions_in_force|ix_journal_new|uq_invite_holds_one_a_phone|uq_recoveries_one_open)"
+    # The rows that a subquery or a recursion has found already, and
+    r"SCAN (anon_1|last|way|up|below)$|SCAN \w+ USING (COVERING )?INDEX "
+    r"(ix_members_unscored|ix_messages_dead|ix_guard_decisions_in_force|ix_journal_new|"
+    r"uq_invite_holds_one_a_phone|uq_recoveries_one_open)"
 )
 
 

@@ -199,7 +199,10 @@ def list_ancestors(call: Call) -> Work:
     refusals=("cursor_invalid",),
 )
 def list_subtree(call: Call) -> Work:
-    """In the order in which they joined, each with its `depth` below the member."""
+    """Each with its `depth` below the member, before its own invitees, older invitees before younger ones.
+
+    A page costs its own rows, however large the subtree and wherever in it the page begins.
+    """
     paging = paging_of(call.query)
     return Work(
         lambda tx: call.services.members.subtree(
@@ -218,7 +221,10 @@ def list_subtree(call: Call) -> Work:
     answers={200: s.TreeSummaryOut},
 )
 def get_tree_summary(call: Call) -> Work:
-    """How many, how deep, in which states; the member itself left out."""
+    """How many, how deep, in which states; the member itself left out.
+
+    Counts 100,000 members; of a larger subtree it says `at_least`.
+    """
     return Work(
         lambda tx: call.services.members.tree_summary(tx, call.values["member_id"]), render.tree_summary
     )
