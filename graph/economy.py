@@ -116,7 +116,10 @@ class Outcome:
 
 
 class Economy:
-    """The population, and what a rule may look at: `forest`, `follower`, and counts of reports by branch."""
+    """The population, and what a rule may look at.
+
+    `forest`, `follower`, `week`, and counts of reports by branch.
+    """
 
     def __init__(
         self,
@@ -127,7 +130,7 @@ class Economy:
         parameters: TrustParameters | None = None,
         policy: EvidencePolicy | None = None,
     ) -> None:
-        self.rng, self.strategy, self.world = rng, strategy, world
+        self.rng, self.strategy, self.world, self.week = rng, strategy, world, 0
         self.forest = InviteForest.from_parents(honest_growth(rng, world.honest))
         self.follower = TrustFollower(self.forest, parameters=parameters, policy=policy)
         self.joined = [-world.maturity] * world.honest
@@ -188,6 +191,8 @@ class Economy:
 
 
 Rule = Callable[[Economy, int], bool]
+Ration = Callable[[Economy, int, int], int]
+"""How many invites a member gives of those it wants."""
 
 
 def anybody(_economy: Economy, _index: int) -> bool:
@@ -243,10 +248,30 @@ def play(
     >>> play(1, Strategy.GREEDY, trusted, small).let_in < play(1, Strategy.GREEDY, anybody, small).let_in
     True
     """
+
+    def as_many_as_wanted(economy: Economy, index: int, wanted: int) -> int:
+        return wanted if rule(economy, index) else 0
+
+    return play_rationed(seed, strategy, as_many_as_wanted, world, parameters=parameters)
+
+
+def play_rationed(
+    seed: int,
+    strategy: Strategy,
+    ration: Ration,
+    world: EconomyParameters | None = None,
+    *,
+    parameters: TrustParameters | None = None,
+) -> Outcome:
+    """Play one run under a rule that says how many invites a member may give, not only whether.
+
+    Honest members want one at a time; one that is not given is a refusal.
+    """
     chosen = world or EconomyParameters()
     economy = Economy(np.random.default_rng(seed), strategy, chosen, parameters=parameters)
     let_in = refused = asked = 0
     for week in range(1, chosen.weeks + 1):
+        economy.week = week
         _trouble(economy, week)
         _maturity(economy, week)
         for index in range(len(economy.forest)):
@@ -255,15 +280,15 @@ def play(
             wishes = _wishes(economy, index)
             if not wishes:
                 continue
-            allowed = rule(economy, index)
+            given = ration(economy, index, wishes)
             if economy.bad[index]:
-                for number in range(wishes if allowed else 0):
+                for number in range(given):
                     economy.join(index, week=week, bad=True, trouble=_will_trouble(economy, number))
                     let_in += 1
             else:
                 asked += 1
-                refused += not allowed
-                if allowed:
+                refused += not given
+                if given:
                     economy.join(index, week=week, bad=False)
             if let_in >= chosen.limit:
                 return Outcome(let_in=let_in, refused=refused, asked=asked, lost=True)

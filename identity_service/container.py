@@ -41,6 +41,7 @@ from identity_service.services.journal import Journal
 from identity_service.services.members import Members
 from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.population import Population
 from identity_service.services.quota import QuotaLedger
 from identity_service.services.recovery import Recoveries
 from identity_service.services.registration import Registrations
@@ -93,6 +94,7 @@ class Container:
     members: Members
     sanctions: Sanctions
     imports: Imports
+    population: Population
     signals: Signals
     trust: Trust
     assertions: Assertions
@@ -281,6 +283,7 @@ def build(
         recoveries=recoveries,
         members=members,
         sanctions=sanctions,
+        population=Population(),
         imports=Imports(
             policies=policies,
             ids=ids,

@@ -82,6 +82,23 @@ def print_fields(fields: Mapping[str, object]) -> None:
     Console().print(table)
 
 
+_HEIGHTS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Draw values as one line of little bars, the largest the highest.
+
+    Examples:
+        >>> sparkline([0, 1, 2, 4])
+        '▁▃▅█'
+    """
+    most = max(values, default=0)
+    steps = len(_HEIGHTS) - 1
+    return "".join(
+        _HEIGHTS[round(steps * max(0, value) / most)] if most > 0 else _HEIGHTS[0] for value in values
+    )
+
+
 class Bar(Protocol):
     def __call__(self, done: int) -> None:
         """Move the bar on by so many."""

@@ -17,7 +17,7 @@ from identity_service.cli.session import Session, pass_session
 from identity_service.errors import Misconfigured
 from identity_service.policy.advice import advice_on
 from identity_service.policy.changes import Change, changes
-from identity_service.policy.rules import Fault, faults_of, policy_text
+from identity_service.policy.rules import Fault, Policy, faults_of, parse_policy, policy_text
 from identity_service.ports import Instant, rfc3339, rfc3339_or_none
 from identity_service.services.policy_book import Announce, Announced, Edition
 
@@ -125,9 +125,7 @@ def apply(
       identity policy apply rules.toml --reason "the same at once" --yes
     """
     checked_value(s.Reason, "--reason", reason)
-    text = _read(file)
-    if faults := faults_of(text):
-        raise Misconfigured(*(f"{file}:{one.line or '?'}: {one.rule}: {one.detail}" for one in faults))
+    text = _checked(file)
     book = session.services.policies
     newest = session.read(book.head)
     if not dry_run:
@@ -177,6 +175,22 @@ def _when(session: Session, text: str | None) -> Instant | None:
 def _at(edition: Edition) -> str:
     assert edition.in_force_from is not None
     return rfc3339(edition.in_force_from)
+
+
+def read_policy(file: Path) -> Policy:
+    """Read a policy that could be applied.
+
+    Raises:
+        Misconfigured: every fault, with its place.
+    """
+    return parse_policy(_checked(file), str(file))
+
+
+def _checked(file: Path) -> str:
+    text = _read(file)
+    if faults := faults_of(text):
+        raise Misconfigured(*(f"{file}:{one.line or '?'}: {one.rule}: {one.detail}" for one in faults))
+    return text
 
 
 def _read(file: Path) -> str:

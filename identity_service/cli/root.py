@@ -21,6 +21,7 @@ from identity_service.cli import (
     quota,
     reports,
     serve,
+    simulation,
     sms,
     trace,
     tree,
@@ -50,6 +51,7 @@ for command in (
 ):
     identity.add_command(command)
 invites.invites.add_command(trace.trace)
+policy.policy.add_command(simulation.simulate)
 for topic in (
     database.db,
     keys.keys,
