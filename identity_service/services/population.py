@@ -34,7 +34,7 @@ _MEMBERS = Statement(
         members.c.trust_standing,
         members.c.trust_from_inviter,
         members.c.level,
-        literal_column("NULL").label("level_since"),
+        members.c.level_since,
         phones.c.kind.label("phone_kind"),
     )
     .select_from(members)
