@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from identity_service.policy.levels import PHONE_KINDS, Ladder, MemberFacts, verdicts
 from identity_service.policy.many import ManyFacts, place_many
-from identity_service.ports import DAY, Instant, rfc3339
+from identity_service.ports import DAY, Instant
 
 UNKNOWN: Final = "-"
 """The country of members who have none."""
@@ -108,31 +108,41 @@ class Affected:
 
 def facts_of(batch: Batch, rows: Sequence[Any], rules: Rules) -> ManyFacts:
     """Turn some of a batch's rows into facts as these rules look at them."""
-    outcomes = [batch.outcomes.get(row.id, (0, 0)) for row in rows]
-    reasons = rules.adjudicated_reasons
-    judged = [not reasons.isdisjoint(batch.judged.get(row.id, ())) for row in rows]
+    columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
+    outcomes = [batch.outcomes.get(member, (0, 0)) for member in columns["id"]]
+    since = zip(columns["level_since"], columns["joined_at"], strict=True)
 
     def floats(name: str) -> npt.NDArray[np.float64]:
-        return np.array([getattr(row, name) for row in rows], dtype=np.float64)  # None becomes NaN
+        return np.array(columns[name], dtype=np.float64)  # None becomes NaN
 
     def ints(values: Iterable[int]) -> _Ints:
         return np.fromiter(values, dtype=np.int64, count=len(rows))
 
     return ManyFacts(
-        joined_at=ints(row.joined_at for row in rows),
-        last_seen_at=ints(row.last_seen_at for row in rows),
+        joined_at=ints(columns["joined_at"]),
+        last_seen_at=ints(columns["last_seen_at"]),
         log_odds=floats("trust_log_odds"),
         conduct=floats("trust_conduct"),
         standing=floats("trust_standing"),
         from_inviter=floats("trust_from_inviter"),
-        phone_verified=np.array([row.phone_verified_at is not None for row in rows], dtype=np.bool_),
-        phone_kind=ints(_KIND_AT.get(row.phone_kind, -1) for row in rows),
+        phone_verified=np.array([at is not None for at in columns["phone_verified_at"]], dtype=np.bool_),
+        phone_kind=ints(_KIND_AT.get(kind, -1) for kind in columns["phone_kind"]),
         invitees=ints(joined for joined, _ in outcomes),
         invitees_banned=ints(banned for _, banned in outcomes),
-        adjudicated=np.array(judged, dtype=np.bool_),
-        level=ints(rules.ladder.place_of(row.level) for row in rows),
-        level_since=ints(row.joined_at if row.level_since is None else row.level_since for row in rows),
+        level_since=ints(joined if at is None else at for at, joined in since),
+        **_by_rules(batch, rows, rules),
     )
+
+
+def _by_rules(batch: Batch, rows: Sequence[Any], rules: Rules) -> dict[str, Any]:
+    """Return the facts that depend on the policy: where a level stands in it, and which reasons judge."""
+    reasons = rules.adjudicated_reasons
+    judged = {member for member, codes in batch.judged.items() if not reasons.isdisjoint(codes)}
+    places = {name: rules.ladder.place_of(name) for name in {row.level for row in rows}}
+    return {
+        "level": np.fromiter((places[row.level] for row in rows), dtype=np.int64, count=len(rows)),
+        "adjudicated": np.fromiter((row.id in judged for row in rows), dtype=np.bool_, count=len(rows)),
+    }
 
 
 def judge(ladder: Ladder, many: ManyFacts, free: npt.NDArray[np.bool_], now: Instant) -> Judged:
@@ -167,13 +177,14 @@ class Comparison:
         if not rows:
             return
         free = np.array([row.state == "active" and not row.invites_frozen for row in rows])
-        old_facts, new_facts = facts_of(batch, rows, self.before), facts_of(batch, rows, self.after)
+        old_facts = facts_of(batch, rows, self.before)
+        new_facts = replace(old_facts, **_by_rules(batch, rows, self.after))
         old = judge(self.before.ladder, old_facts, free, self.now)
         new = judge(self.after.ladder, new_facts, free, self.now)
         columns = self._columns(old, new)
         self._sum([self.total], np.zeros(len(rows), dtype=np.int64), columns)
-        self._group(self.by_country, [row.country or UNKNOWN for row in rows], columns)
-        self._group(self.by_cohort, [rfc3339(row.joined_at)[:7] for row in rows], columns)
+        self._group(self.by_country, np.array([row.country or UNKNOWN for row in rows]), columns)
+        self._group(self.by_cohort, _months(old_facts.joined_at), columns)
         self._move(old.level, new.level)
         self._keep_most_affected(rows, (old_facts, new_facts), (old, new))
         self._seen += len(rows)
@@ -200,9 +211,9 @@ class Comparison:
         }
 
     def _group(
-        self, tallies: dict[str, Tally], keys: Sequence[str], columns: Mapping[str, npt.NDArray[Any]]
+        self, tallies: dict[str, Tally], keys: npt.NDArray[Any], columns: Mapping[str, npt.NDArray[Any]]
     ) -> None:
-        names, group = np.unique(np.array(keys), return_inverse=True)
+        names, group = np.unique(keys, return_inverse=True)
         self._sum([tallies.setdefault(str(name), Tally()) for name in names], group, columns)
 
     def _sum(self, tallies: Sequence[Tally], group: _Ints, columns: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -286,6 +297,11 @@ class Comparison:
         for verdict in verdicts(asked, one, ladder.rules, self.now):
             if not verdict.passed:
                 yield verdict.rule.value
+
+
+def _months(at: _Ints) -> npt.NDArray[Any]:
+    """Return the month (UTC) of each instant, such as 2026-11."""
+    return at.astype("datetime64[us]").astype("datetime64[M]")
 
 
 def one_of(many: ManyFacts, ladder: Ladder, at: int) -> MemberFacts:

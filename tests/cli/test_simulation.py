@@ -81,7 +81,8 @@ def crowd(world: World) -> World:
     world.transact(lambda tx: world.services.imports.bring(tx, tree, "imp_x"))
     ids = {row.external_id: row.id for batch in batches(world) for row in batch.rows}
     for n in range(100):
-        values = {name: chance.choices(ODD, LIKELY)[0] - (3 if name == "s" and n % 9 == 0 else 0) for name in "lcst"}
+        values = {name: chance.choices(ODD, LIKELY)[0] for name in "lcst"}
+        values["s"] -= 3 if n % 9 == 0 else 0
         update = text(
             "UPDATE members SET trust_log_odds = :l, trust_conduct = :c, trust_standing = :s,"
             " trust_from_inviter = :t WHERE external_id = :who"
