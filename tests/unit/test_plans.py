@@ -19,6 +19,7 @@ from tests.unit.test_statements import DIALECTS, STATEMENTS
 WHOLE_TABLES = {
     "clients._LIST": "there are few clients",
     "dashboard_access._LIST": "the newest few, by the primary key",
+    "population._HOW_MANY": "`identity policy simulate` reads everybody anyway",
     "members._MISCOUNTED": "`identity tree check`",
     "routing._ALL": "a row a provider and country; read once a second where messages are routed",
     "trust_rows._FIRST_JOINED": "its first row is all that is read",
