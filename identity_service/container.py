@@ -19,6 +19,7 @@ from identity_service.policy.rules import Policy, parse_policy, policy_text
 from identity_service.ports import Clock, Entropy, Ids, SystemClock, SystemEntropy
 from identity_service.providers import make_providers
 from identity_service.services.clients import Clients
+from identity_service.services.costs import Costs
 from identity_service.services.credentials import Credentials
 from identity_service.services.dashboard_access import DashboardAccess
 from identity_service.services.delivery import Delivery
@@ -42,15 +43,19 @@ from identity_service.services.members import Members
 from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
 from identity_service.services.population import Population
+from identity_service.services.prices import Prices
+from identity_service.services.pricing import Pricing
 from identity_service.services.quota import QuotaLedger
 from identity_service.services.recovery import Recoveries
 from identity_service.services.registration import Registrations
 from identity_service.services.reports import Reports
+from identity_service.services.retention import Retention
 from identity_service.services.reviews import Reviews
 from identity_service.services.rotation import Rotation
 from identity_service.services.routing import Routing
 from identity_service.services.sanctions import Sanctions
 from identity_service.services.signals import Signals
+from identity_service.services.spending import Spending
 from identity_service.services.timeline import Timeline
 from identity_service.services.trust import Trust
 from identity_service.services.trust_following import TrustFollowing
@@ -88,6 +93,10 @@ class Container:
     wording: Wording
     guard: Guard
     hosted_join: HostedJoin
+    prices: Prices
+    pricing: Pricing
+    spending: Spending
+    costs: Costs
     verifications: Verifications
     registrations: Registrations
     recoveries: Recoveries
@@ -170,7 +179,9 @@ def build(
     quota = QuotaLedger(ids=ids, journal=journal)
     eligibility = Eligibility(policies=policies, quota=quota)
     timeline, wording = Timeline(), Wording(settings)
-    providers = make_providers(settings)
+    providers, prices, costs = make_providers(settings), Prices(journal), Costs()
+    pricing = Pricing(prices=prices, wording=wording, routes=settings.routes)
+    spending = Spending(policies=policies, hasher=Hasher(keyring, Purpose.PHONE_LOOKUP))
     delivery = Delivery(
         policies=policies,
         ids=ids,
@@ -178,6 +189,8 @@ def build(
         seal=seal,
         phones=phones,
         timeline=timeline,
+        pricing=pricing,
+        spending=spending,
         journal=journal,
     )
     invite_codes = InviteCodes(policies=policies, hasher=hasher, journal=journal)
@@ -266,8 +279,12 @@ def build(
         grants=Grants(quota=quota),
         delivery=delivery,
         timeline=timeline,
-        routing=Routing(routes=settings.routes, providers=providers, policies=policies),
+        routing=Routing(routes=settings.routes, providers=providers, policies=policies, costs=costs),
         wording=wording,
+        prices=prices,
+        pricing=pricing,
+        spending=spending,
+        costs=costs,
         guard=guard,
         fates=fates,
         hosted_join=HostedJoin(
@@ -307,6 +324,8 @@ def build(
             delivery=delivery,
             idempotency=idempotency,
             policies=policies,
+            spending=spending,
+            retention=Retention(policies),
             dashboard=dashboard,
             guard=guard,
         ),

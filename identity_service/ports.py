@@ -104,6 +104,11 @@ class Ids:
         return [_written(prefix, first + n, chance[width * n : width * (n + 1)]) for n in range(count)]
 
 
+def id_floor(prefix: str, at: Instant) -> str:
+    """Return what sorts before every id that was made at an instant or later, and after every earlier one."""
+    return _written(prefix, max(at, 0), bytes(_CHANCE_BITS // 8))
+
+
 def _written(prefix: str, at: Instant, chance: bytes) -> str:
     number = at << _CHANCE_BITS | int.from_bytes(chance)
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"

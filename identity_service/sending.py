@@ -20,9 +20,9 @@ from identity_service import telemetry
 from identity_service.container import Container
 from identity_service.errors import SYSTEM, Unavailable
 from identity_service.ports import SECOND
-from identity_service.services.delivery import Asked, Claimed
+from identity_service.services.delivery import Asked, Claimed, Followed
 from identity_service.services.routing import Routed
-from sms.providers.base import Accepted, FailureKind, OutgoingMessage, Provider, ProviderFailure
+from sms.providers.base import Accepted, FailureKind, OutgoingMessage, Provider, ProviderFailure, TellsLater
 
 log = structlog.get_logger("sender")
 IDLE_SECONDS: Final = 0.1
@@ -30,6 +30,7 @@ AT_ONCE: Final = 8
 _BATCH: Final = 20
 _LONGEST_PAUSE: Final = 5.0
 _LONGEST_PATIENCE: Final = 60.0
+_FOLLOWING_SECONDS: Final = 5.0
 _NO_ROOM: Final = SECOND // 2
 
 
@@ -42,7 +43,12 @@ def _broken() -> ProviderFailure:
 def _asked(routed: Routed, started: float) -> Asked:
     assert routed.choice.provider is not None
     took = int((monotonic() - started) * 1000)
-    return Asked(provider=routed.choice.provider.name, why=routed.choice.reason.value, took_ms=took)
+    return Asked(
+        provider=routed.choice.provider.name,
+        why=routed.choice.reason.value,
+        took_ms=took,
+        tells_later=isinstance(routed.choice.provider, TellsLater),
+    )
 
 
 class Desk:
@@ -158,6 +164,42 @@ class Sender:
             else:
                 self._carry(message, self._route(message))
         return len(claimed)
+
+    # -- asked later ------------------------------------------------------------------------------------
+
+    def follow(self, stop: threading.Event) -> None:
+        """Ask later what became of messages, in a thread of its own, until told to stop."""
+        while not stop.wait(_FOLLOWING_SECONDS):
+            try:
+                while not stop.is_set() and self.ask_later():
+                    pass
+            except Unavailable as error:
+                log.warning("store_unavailable", error=str(error))
+            except Exception as error:  # noqa: BLE001 - told, and tried again
+                _tell_fault(error)
+
+    def ask_later(self) -> int:
+        """Ask about some messages whose time has come; return how many."""
+        store, delivery = self._services.store, self._services.delivery
+        if not store.query(SYSTEM, delivery.has_followers):
+            return 0
+        found = store.transact(SYSTEM, lambda tx: delivery.take_followers(tx, _BATCH))
+        for one in found:
+            provider: object = self._providers.get(one.provider)
+            if isinstance(provider, TellsLater):
+                self._ask(provider, one)
+        return len(found)
+
+    def _ask(self, provider: TellsLater, one: Followed) -> None:
+        delivery = self._services.delivery
+        try:
+            receipt = provider.fetch(one.provider_ref)
+            if self._services.settings.twilio_feedback and one.code_came_back is not None:
+                provider.report_outcome(one.provider_ref, code_came_back=one.code_came_back)
+        except ProviderFailure as failure:
+            log.warning("not_told", provider=one.provider, kind=failure.kind.value)
+            return
+        self._services.store.transact(SYSTEM, lambda tx: delivery.receive(tx, one.attempt_id, receipt))
 
     # -- one message ------------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ class Worker:
         log.info("worker_started", worker=self._name, providers=list(self._services.providers))
         apart = (
             threading.Thread(target=self._sender.run, args=(self._stop,), name="sender"),
+            threading.Thread(target=self._sender.follow, args=(self._stop,), name="asker"),
             threading.Thread(target=self._repeat, args=(self._follow_trust,), name="trust"),
         )
         for thread in apart:
@@ -137,6 +138,10 @@ class Worker:
     def deliver(self) -> int:
         """Claim due messages and hand them over, one after the other; return how many."""
         return self._sender.deliver()
+
+    def ask_later(self) -> int:
+        """Ask providers about messages whose time has come, here and now; return how many."""
+        return self._sender.ask_later()
 
     def learn(self) -> int:
         """Learn from what happened to messages; one worker at a time, by a lease held to the commit.

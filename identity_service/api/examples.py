@@ -413,6 +413,7 @@ _OF_PROBLEM: Final[Mapping[str, dict[str, Any]]] = {
         ]
     },
     "code_incorrect": {"attempts_left": 3},
+    "spend_cap_reached": {"scope": "country"},
     "scope_missing": {"scope": "invites:write"},
     "verification_over": {"state": "expired"},
     "recovery_over": {"state": "vetoed"},

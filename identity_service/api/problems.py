@@ -204,6 +204,12 @@ KINDS: Final[dict[str, Kind]] = {
         "The member's messages of the day are spent",
         "Sending costs, and no revocation gives it back. Links cost nothing.",
     ),
+    "spend_cap_reached": Kind(
+        429,
+        "As much as may be was spent on messages",
+        "A cap in money is reached, for `scope`. Only invites and registrations are refused; logins and "
+        "recoveries go on. `Retry-After` says when there is room again.",
+    ),
     "ip_budget_spent": Kind(
         429,
         "Too many verifications from one address",

@@ -23,6 +23,7 @@ from identity_service.cli import (
     serve,
     simulation,
     sms,
+    sms_money,
     trace,
     tree,
     trust,
@@ -52,6 +53,8 @@ for command in (
     identity.add_command(command)
 invites.invites.add_command(trace.trace)
 policy.policy.add_command(simulation.simulate)
+for money in (sms_money.prices, sms_money.spend, sms_money.costs):
+    sms.sms.add_command(money)
 for topic in (
     database.db,
     keys.keys,

@@ -15,7 +15,8 @@ from identity_service.ports import SECOND, rfc3339, rfc3339_or_none
 from identity_service.services.routing import ANY, Candidate
 from identity_service.services.timeline import Story
 from sms.health import Condition, Vitals
-from sms.numbers import mask
+from sms.numbers import Number, mask
+from sms.prices import ListedPrice
 
 
 @click.group(cls=Topic)
@@ -82,7 +83,8 @@ def explain(session: Session, phone: str) -> None:
     )
     passed_over = {one.name: one.reason.value for one in choice.skipped}
     chosen = None if choice.provider is None else choice.provider.name
-    candidates = [_candidate(one, passed_over, chosen) for one in found]
+    listed = {one.name: _price(session, one.name, number) for one in found}
+    candidates = [_candidate(one, listed[one.name], passed_over, chosen) for one in found]
     if session.as_json:
         told = {"phone": mask(number.e164), "country": number.country, "candidates": candidates}
         print_json(told | {"choice": chosen, "reason": choice.reason.value})
@@ -91,11 +93,18 @@ def explain(session: Session, phone: str) -> None:
     message(f"{mask(number.e164)} ({number.country}): {chosen}, {choice.reason.value}.")
 
 
-def _candidate(one: Candidate, passed_over: dict[str, str], chosen: str | None) -> dict[str, Any]:
+def _price(session: Session, provider: str, number: Number) -> ListedPrice | None:
+    return session.read(lambda tx: session.services.pricing.of(tx, provider, number.e164, number.country))
+
+
+def _candidate(
+    one: Candidate, price: ListedPrice | None, passed_over: dict[str, str], chosen: str | None
+) -> dict[str, Any]:
     health = dict.fromkeys(_HEALTH) if one.vitals is None else _health(one.vitals)
     return {
         "provider": one.name,
         **health,
+        "price": None if price is None else dollars(price.micros),
         "share": one.share,
         "chosen": one.name == chosen,
         "passed_over": passed_over.get(one.name),

@@ -248,6 +248,12 @@ class Tx:
         self.cursor.execute("RELEASE SAVEPOINT part")
 
 
+def _lost_its_phone(error: psycopg.Error) -> bool:
+    """Whether a number was forgotten between being found and being used: looked up again, it is made anew."""
+    name = error.diag.constraint_name or ""
+    return isinstance(error, psycopg.errors.ForeignKeyViolation) and name.endswith("_phone_id")
+
+
 class Store:
     """Open transactions on one database.
 
@@ -326,7 +332,7 @@ class Store:
                 with self.write(actor) as tx:
                     return use_case(tx)
             except psycopg.Error as error:
-                if error.sqlstate not in _REPEATABLE_SQLSTATES:
+                if error.sqlstate not in _REPEATABLE_SQLSTATES and not _lost_its_phone(error):
                     raise
                 # A random pause, or those who collided collide again.
                 time.sleep(random.uniform(0, _FIRST_PAUSE * 2**turn))  # noqa: S311 - guards nothing

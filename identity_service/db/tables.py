@@ -322,6 +322,7 @@ invites = _table(
     UniqueConstraint("code_hash", name="uq_invites_code_hash"),
     _partial("ix_invites_issuer_id", "issuer_id", "id", where="issuer_id IS NOT NULL"),
     _partial("ix_invites_campaign_id", "campaign_id", "id", where="campaign_id IS NOT NULL"),
+    _partial("ix_invites_message_id", "message_id", where="message_id IS NOT NULL"),
     _partial("ix_invites_phone_id", "phone_id", where="phone_id IS NOT NULL"),
     _partial("ix_invites_open_expires_at", "expires_at", where="state = 'open'"),
     _partial("ix_invites_open_issuer_id", "issuer_id", "expires_at", where="state = 'open'"),
@@ -340,6 +341,7 @@ invite_holds = _table(
     _partial("uq_invite_holds_one_a_phone", "invite_id", "phone_id", where="state = 'held'", unique=True),
     _partial("ix_invite_holds_held_expires_at", "expires_at", where="state = 'held'"),
     Index("ix_invite_holds_invite_id", "invite_id"),
+    Index("ix_invite_holds_phone_id", "phone_id"),
 )
 
 quota_lots = _table(
@@ -416,6 +418,7 @@ verifications = _table(
     _one_of("purpose", "registration", "login", "recovery", "phone_change", "request"),
     CheckConstraint("attempts >= 0 AND attempts <= max_attempts", name="attempts_within_max"),
     Index("ix_verifications_hold_id", "hold_id"),
+    Index("ix_verifications_phone_id", "phone_id"),
     _partial("ix_verifications_sealed", "expires_at", where="sealed_code IS NOT NULL"),
 )
 
@@ -453,6 +456,7 @@ recoveries = _table(
     Column("end_explanation", Text, nullable=True),
     _one_of("state", "held", "granted", "vetoed", "expired"),
     Index("ix_recoveries_member_id", "member_id", "id"),
+    _partial("ix_recoveries_verification_id", "verification_id", where="verification_id IS NOT NULL"),
     _partial("uq_recoveries_one_open", "member_id", where="state = 'held'", unique=True),
 )
 
@@ -485,6 +489,7 @@ messages = _table(
     Column("cost", BigInteger, nullable=True),  # expected, in millionths of a US dollar
     Column("charged", BigInteger, nullable=True),  # what the provider said that it took, in the same
     _at("came_back_at", nullable=True),  # its code was entered
+    _at("follow_at", nullable=True),  # when its provider is asked what became of it; then NULL
     _at("judge_at", nullable=True),  # when a code that has not come back counts as lost; then NULL
     _one_of("state", "queued", "sending", "sent", "delivered", "undelivered", "failed", "dead", "withheld"),
     _partial(
@@ -496,6 +501,8 @@ messages = _table(
     Index("ix_messages_subject_id", "subject_id", "id"),
     _partial("ix_messages_dead", "id", where="state = 'dead'"),
     _partial("ix_messages_judge", "judge_at", where="judge_at IS NOT NULL"),
+    _partial("ix_messages_follow", "follow_at", where="follow_at IS NOT NULL"),
+    Index("ix_messages_phone_id", "phone_id"),
 )
 
 message_events = _table(
@@ -559,6 +566,52 @@ dashboard_sessions = _table(
     _one_of("role", "growth", "admin"),
     UniqueConstraint("token_hash", name="uq_dashboard_sessions_token_hash"),
     Index("ix_dashboard_sessions_expires_at", "expires_at"),
+)
+
+sms_prices = _table(
+    "sms_prices",
+    # What operators imported over the prices that come with the service: a segment, a provider, a place.
+    Column("provider", String(30), primary_key=True),
+    Column("place", String(12), primary_key=True),
+    Column("micros", BigInteger, nullable=False),
+    Column("as_of", String(10), nullable=False),
+    Column("source", String(60), nullable=False),
+    _at("imported_at"),
+    CheckConstraint("micros >= 0", name="micros_not_negative"),
+)
+
+spend = _table(
+    "spend",
+    # What was spent of a cap in the running hour and day (numbered since the epoch), in millionths of a
+    # dollar.  A wide scope has several shards, each with its part of the cap.
+    Column("scope", String(10), primary_key=True),
+    Column("subject", _ID, primary_key=True),
+    Column("shard", Integer, primary_key=True),
+    _at("hour_at"),
+    Column("hour_spent", BigInteger, nullable=False),
+    Column("hour_own", BigInteger, nullable=False),  # to members' own numbers: counted, never refused
+    Column("hour_cap", BigInteger, nullable=False),
+    _at("day_at"),
+    Column("day_spent", BigInteger, nullable=False),
+    Column("day_own", BigInteger, nullable=False),
+    Column("day_cap", BigInteger, nullable=False),
+    CheckConstraint("hour_spent >= 0 AND hour_spent <= hour_cap", name="hour_within_cap"),
+    CheckConstraint("day_spent >= 0 AND day_spent <= day_cap", name="day_within_cap"),
+    Index("ix_spend_day_at", "day_at"),
+)
+
+message_days = _table(
+    "message_days",
+    # What messages cost, by day: kept when the messages are forgotten.  Only the learner writes it.
+    Column("day", BigInteger, primary_key=True),
+    Column("country", String(3), primary_key=True),
+    Column("provider", String(30), primary_key=True),
+    Column("campaign_id", _ID, primary_key=True),  # '': none
+    Column("purpose", String(16), primary_key=True),
+    Column("messages", Integer, nullable=False),
+    Column("segments", Integer, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("came_back", Integer, nullable=False),
 )
 
 route_health = _table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from dataclasses import dataclass
@@ -189,6 +190,63 @@ class RouteRules(Section):
         return self
 
 
+def _money(amount: object) -> int:
+    """Return dollars as whole millionths."""
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount <= 1_000_000:
+        raise ValueError("an amount in dollars is a number above 0, at most a million")
+    return round(amount * 1_000_000)
+
+
+def _cap(pair: object) -> tuple[int, int]:
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        raise ValueError("a cap is written [dollars an hour, dollars a day]")
+    hour, day = (_money(amount) for amount in pair)
+    if day < hour:
+        raise ValueError("what may be spent in a day must not be less than in an hour")
+    return hour, day
+
+
+Cap = Annotated[tuple[int, int], BeforeValidator(_cap)]
+
+
+class CapRules(Section):
+    """The most that messages may cost an hour and a day, in millionths of a dollar; each within the next."""
+
+    prefix: Cap
+    inviter: Cap
+    branch: Cap
+    country: Cap
+    all: Cap
+
+    @model_validator(mode="after")
+    def _fits(self) -> CapRules:
+        caps = (self.prefix, self.inviter, self.branch, self.country, self.all)
+        for narrow, wide in itertools.pairwise(caps):
+            if wide[0] < narrow[0] or wide[1] < narrow[1]:
+                raise ValueError("prefix, inviter, branch, country and all must each allow no less")
+        return self
+
+    def of(self, scope: str) -> tuple[int, int]:
+        """Return the caps of a scope; a campaign has a branch's."""
+        cap: tuple[int, int] = getattr(self, "branch" if scope == "campaign" else scope)
+        return cap
+
+
+class PriceRules(Section):
+    usd_per: dict[
+        Annotated[str, Field(pattern="^[A-Z]{3}$")],
+        Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)],
+    ]
+
+
+class RetentionRules(Section):
+    """How long what is over is kept.  Not shorter than the longest window that looks back at it."""
+
+    messages: Annotated[Span, Field(ge=LONGEST_WINDOW)]
+    verifications: Annotated[Span, Field(ge=LONGEST_WINDOW)]
+    phones: Annotated[Span, Field(ge=LONGEST_WINDOW)]
+
+
 class Policy(Section):
     """Every rule in force, with the version that is told beside each decision."""
 
@@ -202,6 +260,9 @@ class Policy(Section):
     members: MemberRules
     routes: RouteRules
     guard: GuardRules = Field(default_factory=GuardRules)
+    caps: CapRules
+    prices: PriceRules
+    retention: RetentionRules
     trust: TrustRules
     earning: EarningRules
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=20)]

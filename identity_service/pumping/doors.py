@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from sqlalchemy import Engine, StaticPool, create_engine, insert
 
+from identity_service.config import Settings
 from identity_service.crypto import Hasher, Keyring, Purpose, Seal, fresh_keys
 from identity_service.db.store import Store, Tx, prepare_engine
 from identity_service.db.tables import members, metadata
@@ -25,9 +26,14 @@ from identity_service.services.guard_evidence import GuardEvidence
 from identity_service.services.journal import Journal
 from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.prices import Prices
+from identity_service.services.pricing import Pricing
+from identity_service.services.spending import Spending
 from identity_service.services.timeline import Timeline
+from identity_service.services.wording import Wording
 from sms.guard import Signal
 from sms.numbers import E164, NumberPolicy
+from sms.route import Routes
 
 
 class Outcome(StrEnum):
@@ -156,6 +162,10 @@ class OwnDoor:
             seal=seal,
             phones=Phones(hasher=hasher, seal=seal, ids=ids, number_policy=NumberPolicy()),
             timeline=Timeline(),
+            pricing=Pricing(
+                prices=Prices(journal), wording=Wording(Settings()), routes=Routes(default=("null",))
+            ),
+            spending=Spending(policies=policies, hasher=hasher),
             journal=journal,
         )
         self._subjects = 0

@@ -13,7 +13,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, String, and_, bindparam, case, cast, insert, or_, select, union_all, update
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from identity_service.crypto import Seal
 from identity_service.db.store import Statement, Tx, binds
@@ -24,6 +38,8 @@ from identity_service.services import budgets
 from identity_service.services.journal import Journal
 from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.pricing import Pricing
+from identity_service.services.spending import Payer, Spending
 from identity_service.services.timeline import Timeline
 from sms.fate import Happening
 from sms.numbers import E164
@@ -35,6 +51,7 @@ LEASE: Final = MINUTE
 MAX_ATTEMPTS: Final = 6
 MOST_CLAIMS: Final = 30
 """Far above MAX_ATTEMPTS: attempts whose worker died count here, too."""
+_FOLLOW_AFTER: Final = 15 * MINUTE
 _FIRST_BACKOFF: Final = 2 * SECOND
 _LONGEST_BACKOFF: Final = 5 * MINUTE
 
@@ -50,6 +67,8 @@ _COLUMNS = (
     "state",
     "hours",
     "decoy",
+    "segments",
+    "cost",
     "next_at",
     "not_after",
     "created_at",
@@ -75,6 +94,7 @@ _CLAIM_FIELDS = (
     messages.c.attempt_id,
     messages.c.not_after,
     messages.c.decoy,
+    messages.c.segments,
 )
 
 
@@ -118,7 +138,9 @@ _MARK_SENT = Statement(
         state=bindparam("reached"),
         provider=bindparam("by"),
         provider_ref=bindparam("ref"),
-        segments=bindparam("size"),
+        segments=func.coalesce(bindparam("size", type_=Integer), messages.c.segments),
+        cost=func.coalesce(bindparam("cost_", type_=BigInteger), messages.c.cost),
+        follow_at=bindparam("follow_"),
         sealed_code=None,
         lease_until=None,
         reason=None,
@@ -210,6 +232,26 @@ _FOLLOW = Statement(
 _PRICED = Statement(
     update(messages).where(messages.c.id == bindparam("message")).values(charged=bindparam("charged_"))
 )
+_TO_FOLLOW = (
+    select(messages.c.id)
+    .where(messages.c.follow_at <= _now)
+    .order_by(messages.c.follow_at)
+    .limit(bindparam("limit"))
+)
+_FOLLOW_UP = Statement(
+    update(messages)
+    .where(messages.c.id.in_(_TO_FOLLOW))
+    .values(follow_at=None)
+    .returning(
+        messages.c.id,
+        messages.c.kind,
+        messages.c.provider,
+        messages.c.provider_ref,
+        messages.c.attempt_id,
+        messages.c.came_back_at,
+    )
+)
+_ANY_TO_FOLLOW = Statement(select(messages.c.id).where(messages.c.follow_at <= _now).limit(1))
 _DEAD = Statement(
     select(
         messages.c.id,
@@ -271,6 +313,7 @@ class Outgoing:
     code: str | None = None
     locale: str | None = None
     hours: int | None = None
+    payer: Payer
     withheld: bool = False
     """Written, claimed and counted like any other, never sent: a decoy for a phone that is no member's."""
 
@@ -282,6 +325,8 @@ class Asked:
     provider: str
     why: str
     took_ms: int
+    tells_later: bool = False
+    """Whether it can be asked later what became of the message and what it cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +346,17 @@ class Claimed:
     attempt_id: str
     not_after: Instant
     decoy: bool
+    segments: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """A message whose provider is asked what became of it; whether its code came back, where it had one."""
+
+    attempt_id: str
+    provider: str
+    provider_ref: str
+    code_came_back: bool | None
 
 
 class Delivery:
@@ -313,8 +369,11 @@ class Delivery:
         seal: Seal,
         phones: Phones,
         timeline: Timeline,
+        pricing: Pricing,
+        spending: Spending,
         journal: Journal,
     ) -> None:
+        self._pricing, self._spending = pricing, spending
         self._policies, self._ids, self._entropy = policies, ids, entropy
         self._seal, self._phones, self._timeline, self._journal = seal, phones, timeline, journal
 
@@ -356,11 +415,27 @@ class Delivery:
         )
 
     def queue(self, tx: Tx, message: Outgoing) -> str:
-        """Queue a message in the transaction of what it tells; return its id."""
+        """Queue a message in the transaction of what it tells, and charge what it will cost; return its id.
+
+        Raises:
+            Refused: `spend_cap_reached`; never for a member's own number.
+        """
         message_id = self._ids.new("msg")
         sealed = None if message.code is None else self._seal.close(message.code.encode(), message_id)
         if message.withheld:
             sealed = None  # made all the same, so that a decoy costs what a message costs
+        to, country = self._phones.number(tx, message.phone_id)
+        expected = self._pricing.estimate(
+            tx,
+            to=to,
+            country=country,
+            kind=message.kind,
+            locale=message.locale,
+            code=message.code,
+            hours=message.hours,
+        )
+        cost = 0 if message.withheld else expected.micros
+        self._spending.charge(tx, to=to, country=country, payer=message.payer, micros=cost)
         tx.run(
             _ADD,
             id=message_id,
@@ -373,6 +448,8 @@ class Delivery:
             state="queued",
             decoy=int(message.withheld),
             hours=message.hours,
+            segments=expected.segments,
+            cost=cost,
             next_at=tx.now,
             not_after=message.not_after,
             created_at=tx.now,
@@ -430,6 +507,7 @@ class Delivery:
                 attempt_id=row.attempt_id,
                 not_after=row.not_after,
                 decoy=bool(row.decoy),
+                segments=row.segments or 1,
             )
         except (ValueError, TypeError):
             return None
@@ -462,6 +540,7 @@ class Delivery:
         self._over(tx, claimed, "dead", "It was sent, but its outcome could not be kept.")
 
     def mark_accepted(self, tx: Tx, claimed: Claimed, accepted: Accepted, asked: Asked) -> None:
+        price = self._pricing.of(tx, accepted.provider, claimed.to, claimed.country)
         marked = tx.run(
             _MARK_SENT,
             message=claimed.id,
@@ -470,7 +549,9 @@ class Delivery:
             by=accepted.provider,
             ref=accepted.provider_id,
             size=accepted.segments,
-            charged_=self._in_micros(accepted.price),
+            cost_=None if price is None else price.micros * (accepted.segments or claimed.segments),
+            charged_=self._in_micros(tx, accepted.price),
+            follow_=tx.now + _FOLLOW_AFTER if asked.tells_later else None,
             now_=tx.now,
         )
         what = [Happening.ACCEPTED]
@@ -487,11 +568,12 @@ class Delivery:
                 took_ms=asked.took_ms,
             )
 
-    def _in_micros(self, price: Price | None) -> int | None:
+    def _in_micros(self, tx: Tx, price: Price | None) -> int | None:
         """Return what a provider took, in millionths of a dollar; None in a currency without a rate."""
-        if price is None or price.currency != "USD":
+        if price is None:
             return None
-        return int(price.amount * 1_000_000)
+        rate = 1.0 if price.currency == "USD" else self._policies.of(tx).prices.usd_per.get(price.currency)
+        return None if rate is None else round(float(price.amount) * rate * 1_000_000)
 
     def mark_failed(
         self, tx: Tx, claimed: Claimed, failure: ProviderFailure, asked: Asked, *, another: bool = False
@@ -572,6 +654,24 @@ class Delivery:
         self._journal.tell(tx, f"message.{state}", message.id, data, detail={"why": why}, public=False)
         return True
 
+    # -- asked later --------------------------------------------------------------------------------
+
+    def has_followers(self, tx: Tx) -> bool:
+        """Whether it is time to ask a provider what became of a message."""
+        return tx.one(_ANY_TO_FOLLOW, now_=tx.now) is not None
+
+    def take_followers(self, tx: Tx, limit: int) -> list[Followed]:
+        """Take messages whose providers are to be asked; each once: what is lost in a crash stays unasked."""
+        return [
+            Followed(
+                attempt_id=row.attempt_id,
+                provider=row.provider,
+                provider_ref=row.provider_ref,
+                code_came_back=None if row.kind != "otp" else row.came_back_at is not None,
+            )
+            for row in tx.all(_FOLLOW_UP, now_=tx.now, limit=limit)
+        ]
+
     # -- receipts -----------------------------------------------------------------------------------
 
     def receive(self, tx: Tx, attempt_id: str, receipt: Receipt) -> bool:
@@ -618,7 +718,7 @@ class Delivery:
                 provider_code=receipt.provider_code,
                 plain=receipt.plain,
             )
-        charged = self._in_micros(receipt.price)
+        charged = self._in_micros(tx, receipt.price)
         if charged is not None:
             tx.run(_PRICED, message=message_id, charged_=charged)
 

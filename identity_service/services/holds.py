@@ -16,6 +16,7 @@ from identity_service.db.store import Statement, Tx, binds
 from identity_service.db.tables import invite_holds as holds
 from identity_service.db.tables import invites, phones
 from identity_service.ports import Ids, Instant
+from identity_service.services.spending import Payer
 
 _now = bindparam("now_", type_=BigInteger)
 _n = bindparam("n", type_=BigInteger)
@@ -31,6 +32,15 @@ _START = Statement(
         moved_at=case((invites.c.requested_at.is_(None), _now), else_=invites.c.moved_at),
     )
     .returning(invites.c.held)
+)
+_SENT_AGAIN = Statement(
+    update(invites)
+    .where(
+        invites.c.id == select(holds.c.invite_id).where(holds.c.id == bindparam("hold")).scalar_subquery(),
+        invites.c.starts < 3 + 2 * invites.c.max_uses,
+    )
+    .values(starts=invites.c.starts + 1)
+    .returning(invites.c.issuer_id, invites.c.campaign_id)
 )
 _OWN = Statement(
     select(holds.c.id).where(
@@ -158,6 +168,15 @@ class Holds:
             expires_at=until,
         )
         return held
+
+    def send_again(self, tx: Tx, hold_id: str) -> Payer | None:
+        """Count a code sent again as one more of the messages that an invite pays for (docs/adr/0013).
+
+        Returns:
+            Who pays; None where the invite has paid for as many as it may.
+        """
+        row = tx.one(_SENT_AGAIN, hold=hold_id)
+        return None if row is None else Payer(issuer_id=row.issuer_id, campaign_id=row.campaign_id)
 
     def use_held(self, tx: Tx, invite_id: str, phone_id: str, hold_id: str) -> bool:
         """Turn a held use into a redeemed one; False where the hold or the invite is over."""

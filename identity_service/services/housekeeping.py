@@ -15,7 +15,9 @@ from identity_service.services.invites import Invites
 from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import QuotaLedger
 from identity_service.services.recovery import Recoveries
+from identity_service.services.retention import Retention
 from identity_service.services.sanctions import Sanctions
+from identity_service.services.spending import Spending
 from identity_service.services.verification import Verifications
 
 
@@ -32,6 +34,8 @@ class Housekeeping:
         delivery: Delivery,
         idempotency: Idempotency,
         policies: PolicyBook,
+        spending: Spending,
+        retention: Retention,
         dashboard: DashboardAccess,
         guard: Guard,
     ) -> None:
@@ -46,6 +50,10 @@ class Housekeeping:
             "wipe_messages": delivery.wipe_codes,
             "forget_answers": idempotency.purge,
             "forget_budgets": budgets.purge,
+            "forget_spending": spending.purge,
+            "forget_messages": retention.forget_messages,
+            "forget_verifications": retention.forget_verifications,
+            "forget_phones": retention.forget_phones,
             "forget_dashboard_doors": dashboard.forget_old,
             "judge_sends": guard.learn,
             "forget_sends": guard.forget,

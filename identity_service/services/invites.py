@@ -34,6 +34,7 @@ from identity_service.services.paging import Page, Paging, page_of
 from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import Draw, QuotaLedger
+from identity_service.services.spending import Payer
 from sms.numbers import E164, Number
 from sms.texts import TextKind
 
@@ -107,6 +108,7 @@ _RESENDABLE = Statement(
         invites.c.sealed_code,
         invites.c.locale,
         invites.c.issuer_id,
+        invites.c.campaign_id,
         members.c.state.label("issuer_state"),
         members.c.invites_frozen.label("issuer_frozen"),
     )
@@ -197,7 +199,8 @@ class Invites:
 
         Raises:
             Refused: `validation_failed`, `issuer_not_active`, `invites_frozen`, `quota_exhausted`,
-                `send_cooldown`, `send_budget_spent`, `member_send_budget_spent`, `send_blocked`.
+                `send_cooldown`, `send_budget_spent`, `member_send_budget_spent`, `send_blocked`,
+                `spend_cap_reached`.
         """
         rules = self._policies.of(tx).invites
         by_sms = wanted.channel == "sms"
@@ -216,7 +219,8 @@ class Invites:
             draws = self._take_quota(tx, wanted.issuer_id, wanted.max_uses)
         campaign_id = None if wanted.campaign is None else self.campaign_id(tx, wanted.campaign)
         if phone is not None:
-            message_id = self._send(tx, invite_id, phone.id, code, wanted, tx.now + expires_in)
+            payer = Payer(issuer_id=wanted.issuer_id, campaign_id=campaign_id)
+            message_id = self._send(tx, invite_id, phone.id, code, wanted, tx.now + expires_in, payer)
         tx.run(
             _ADD,
             id=invite_id,
@@ -314,7 +318,14 @@ class Invites:
         return str(row.id)
 
     def _send(
-        self, tx: Tx, invite_id: str, phone_id: str, code: InviteCode, wanted: IssueInvite, not_after: Instant
+        self,
+        tx: Tx,
+        invite_id: str,
+        phone_id: str,
+        code: InviteCode,
+        wanted: IssueInvite,
+        not_after: Instant,
+        payer: Payer,
     ) -> str:
         self._spend_sending(tx, wanted.issuer_id, phone_id)
         return self._delivery.queue(
@@ -326,6 +337,7 @@ class Invites:
                 code=str(code),
                 locale=wanted.locale,
                 not_after=not_after,
+                payer=payer,
             ),
         )
 
@@ -468,6 +480,7 @@ class Invites:
                 code=self._seal.open(row.sealed_code, row.id).decode(),
                 locale=row.locale,
                 not_after=row.expires_at,
+                payer=Payer(issuer_id=row.issuer_id, campaign_id=row.campaign_id),
             ),
         )
         tx.run(_SENT_AGAIN, invite=row.id, message=message, now_=tx.now)

@@ -22,6 +22,7 @@ from identity_service.services.delivery import Delivery, Outgoing
 from identity_service.services.journal import Journal
 from identity_service.services.members import Members, MemberView
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.spending import Payer
 from identity_service.services.verification import Proof, Verifications
 from sms.texts import TextKind
 
@@ -244,6 +245,7 @@ class Recoveries:
                 locale=member.locale,
                 not_after=tx.now + 24 * HOUR,
                 hours=hours,
+                payer=Payer(own=True),
             ),
         )
 

@@ -17,9 +17,10 @@ from sqlalchemy import BigInteger, bindparam, or_, select, tuple_, update
 
 from identity_service import telemetry
 from identity_service.db.store import Statement, Tx, binds, per_dialect
-from identity_service.db.tables import message_events, messages, phones, route_health
+from identity_service.db.tables import message_events, messages, route_health
 from identity_service.policy.rules import RouteRules
 from identity_service.ports import HOUR, SECOND, Instant
+from identity_service.services.costs import About, Costs
 from identity_service.services.delivery import Claimed
 from identity_service.services.policy_book import PolicyBook
 from sms.fate import Happening
@@ -65,12 +66,6 @@ _TAKE_LOST = Statement(
     .where(messages.c.id.in_(_overdue))
     .values(judge_at=None)
     .returning(messages.c.id, messages.c.provider)
-)
-_COUNTRY = Statement(
-    select(phones.c.country)
-    .select_from(messages)
-    .join(phones, phones.c.id == messages.c.phone_id)
-    .where(messages.c.id == bindparam("message"))
 )
 _EVENTS_WAIT = Statement(
     select(message_events.c.message_id)
@@ -127,8 +122,10 @@ class Routed:
 
 
 class Routing:
-    def __init__(self, *, routes: Routes, providers: Mapping[str, Provider], policies: PolicyBook) -> None:
-        self._routes, self._providers, self._policies = routes, providers, policies
+    def __init__(
+        self, *, routes: Routes, providers: Mapping[str, Provider], policies: PolicyBook, costs: Costs
+    ) -> None:
+        self._routes, self._providers, self._policies, self._costs = routes, providers, policies, costs
         self._seen: tuple[Instant, dict[Key, Vitals]] = (0, {})
 
     # -- choosing -------------------------------------------------------------------------------------
@@ -218,19 +215,29 @@ class Routing:
         lost = tx.all(_TAKE_LOST, now_=tx.now, limit=limit)
         known = self.vitals(tx)
         self._seen = (0, {})
-        countries = {
-            message: tx.one(_COUNTRY, message=message).country
+        about = {
+            message: self._costs.about(tx, message)
             for message in {row.message_id for row in events} | {row.id for row in lost}
         }
         touched: set[Key] = set()
         for row in sorted(events, key=lambda row: int(row.at)):
             if row.provider is not None and row.provider != _OUR_FAULT:
-                touched |= _fold_event(known, row, countries[row.message_id], rules)
+                self._sum(tx, row, about[row.message_id])
+                touched |= _fold_event(known, row, about[row.message_id].country, rules)
         for row in lost:
             if row.provider is not None:
-                touched |= _fold_code(known, row.provider, countries[row.id], tx.now, rules, came_back=False)
+                touched |= _fold_code(
+                    known, row.provider, about[row.id].country, tx.now, rules, came_back=False
+                )
         self._judge(tx, known, touched, rules)
         return len(events) + len(lost)
+
+    def _sum(self, tx: Tx, row: Any, about: About) -> None:
+        """Add what costs or pays to the day's sums."""
+        if row.what == Happening.ACCEPTED:
+            self._costs.add(tx, about, row.provider, row.at, sent=True)
+        elif row.what == Happening.CAME_BACK:
+            self._costs.add(tx, about, row.provider, row.at, came_back=True)
 
     def _judge(self, tx: Tx, known: dict[Key, Vitals], touched: set[Key], rules: Rules) -> None:
         """Judge what was touched and what is not well, and keep both."""

@@ -27,6 +27,7 @@ from identity_service.services.holds import Holds
 from identity_service.services.invite_codes import InviteCodes, refuse_code
 from identity_service.services.phones import Phone, Phones
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.spending import Payer
 from identity_service.services.timeline import Timeline
 from identity_service.services.work import ProofOfWork
 from sms.numbers import Number
@@ -241,14 +242,15 @@ class Verifications:
 
         Raises:
             Refused: `invite_not_redeemable` (no message), `send_cooldown`, `send_budget_spent`,
-                `ip_budget_spent`, `proof_of_work_required`, `send_blocked`.
+                `ip_budget_spent`, `proof_of_work_required`, `send_blocked`,
+                `spend_cap_reached` (registration only).
         """
         rules = self._policies.of(tx).verification
         verification_id = self._ids.new("ver")
         phone = self._phones.of(tx, wanted.number)
         lane = self._lane(tx, phone, wanted.device_token)
         worked = lane is Lane.ANONYMOUS and self._guard_anonymous(tx, wanted)
-        invite, hold_id, member = None, None, None
+        invite, hold_id, member, payer = None, None, None, Payer(own=True)
         if wanted.purpose == "registration":
             invite = self._codes.redeemable(tx, self._codes.read(wanted.invite_code or ""), phone.id)
         if lane is Lane.ANONYMOUS:
@@ -257,6 +259,7 @@ class Verifications:
                 self._ask_for_work(tx, wanted.solved_challenge)
         if invite is not None:
             hold_id = self._hold(tx, invite.id, phone)
+            payer = Payer(issuer_id=invite.issuer_id, campaign_id=invite.campaign_id)
         else:
             member = tx.one(_MEMBER_OF, phone=phone.id)
         decoy = wanted.purpose != "registration" and member is None
@@ -287,7 +290,9 @@ class Verifications:
             "resend_at": again_at,
         }
         tx.run(_ADD, **row)
-        self._queue(tx, verification_id, phone.id, code, wanted.locale, expires_at, withheld=decoy)
+        self._queue(
+            tx, verification_id, phone.id, code, wanted.locale, expires_at, payer=payer, withheld=decoy
+        )
         return VerificationView(
             id=verification_id,
             purpose=wanted.purpose,
@@ -378,6 +383,7 @@ class Verifications:
         locale: str | None,
         not_after: Instant,
         *,
+        payer: Payer,
         withheld: bool,
     ) -> None:
         self._delivery.queue(
@@ -389,6 +395,7 @@ class Verifications:
                 code=code,
                 locale=locale,
                 not_after=not_after,
+                payer=payer,
                 withheld=withheld,
             ),
         )
@@ -416,10 +423,14 @@ class Verifications:
         if row.lane == Lane.ANONYMOUS:
             self._guard_resend(tx, row)
         again_at = self._delivery.spend(tx, row.lane, row.phone_id, row.requester)
+        payer = Payer(own=True) if row.hold_id is None else self._holds.send_again(tx, row.hold_id)
+        if payer is None:
+            raise Refused("send_budget_spent", "This invite has paid for as many messages as it may.")
         if not tx.run(_RESENT, id_=row.id, now_=tx.now, again_at=again_at):
             raise _over(self._row(tx, verification_id), tx.now)
         code = self._seal.open(row.sealed_code, row.id).decode()
-        self._queue(tx, row.id, row.phone_id, code, row.locale, row.expires_at, withheld=bool(row.decoy))
+        decoy = bool(row.decoy)
+        self._queue(tx, row.id, row.phone_id, code, row.locale, row.expires_at, payer=payer, withheld=decoy)
         return self.get(tx, verification_id)
 
     def _guard_resend(self, tx: Tx, row: Any) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Literal, Protocol, Self, runtime_checkable
 
 from sms.numbers import E164
 from sms.states import DeliveryState
@@ -216,6 +216,40 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Let connections go."""
+
+
+@runtime_checkable
+class TellsPrices(Protocol):
+    """What a provider may offer besides: its price list."""
+
+    def price_in(self, country: str) -> Price | None:
+        """Ask what one segment to a country costs, the dearest network counting; `None` where it can not.
+
+        Raises
+        ------
+        ProviderFailure
+        """
+
+
+@runtime_checkable
+class TellsLater(Protocol):
+    """What a provider may offer besides: to be asked about a message, and to be told of its code."""
+
+    def fetch(self, provider_id: str) -> Receipt:
+        """Ask what became of a message: for lost callbacks, and for a price that comes late.
+
+        Raises
+        ------
+        ProviderFailure
+        """
+
+    def report_outcome(self, provider_id: str, *, code_came_back: bool) -> None:
+        """Tell whether the code was entered.
+
+        Raises
+        ------
+        ProviderFailure
+        """
 
 
 PLAIN_WORDS: Final[Mapping[FailureKind, str]] = {

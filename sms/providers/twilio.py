@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -161,6 +162,24 @@ class TwilioProvider:
         with _failures_told():
             return _facts(self._client.messages(provider_id).fetch())
 
+    def price_in(self, country: str) -> Price | None:
+        """Ask Twilio's price list what one segment to a country costs; its dearest network counts.
+
+        Raises
+        ------
+        ProviderFailure
+        """
+        with _failures_told():
+            listed = self._client.pricing.v1.messaging.countries(country).fetch()
+            amounts = [
+                Decimal(str(price["current_price"]))
+                for network in listed.outbound_sms_prices or ()
+                for price in network["prices"]
+            ]
+            if not amounts:
+                return None
+            return Price.parse(str(max(amounts)), str(listed.price_unit))
+
     def report_outcome(self, provider_id: str, *, code_came_back: bool) -> None:
         """Tell Twilio whether the code was entered; its routing learns from that.
 
@@ -265,7 +284,7 @@ def _failures_told() -> Iterator[None]:
             retry_after=refused.retry_after,
             may_have_been_sent=may_have_acted(refused.status),
         ) from None
-    except (TwilioException, ValueError, KeyError, TypeError, AttributeError):
+    except (TwilioException, InvalidOperation, ValueError, KeyError, TypeError, AttributeError):
         # An answer of success that can not be read: the message is probably on its way.
         raise _failure(meaning(FailureKind.UNAVAILABLE), code="unreadable", may_have_been_sent=True) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -19,10 +19,11 @@ class Terminal:
     """Runs commands with the settings of one test."""
 
     url: str
+    env: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *args: str, code: int = 0, **env: str) -> Result:
         """Run `identity ARGS`; it must end with `code`."""
-        settings = {"IDENTITY_DATABASE_URL": self.url, "IDENTITY_OPERATOR": "olga"} | env
+        settings = {"IDENTITY_DATABASE_URL": self.url, "IDENTITY_OPERATOR": "olga"} | self.env | env
         result = CliRunner().invoke(identity, list(args), env=settings, prog_name="identity")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

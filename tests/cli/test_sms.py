@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.cli.conftest import Terminal
-from tests.service.steps import sms
+from tests.service.steps import ok, sms
+from tests.standins.twilio import ACCOUNT_SID, AUTH_TOKEN, TwilioStandIn
 from tests.support.world import World
 
 
@@ -52,3 +54,65 @@ def test_what_is_known_of_the_providers_is_shown(run: Terminal, world: World) ->
     assert (row["provider"], row["country"], row["condition"], row["errors"]) == ("inbox", "RU", "well", 0.0)
     assert run.json("sms", "health", "--unwell")["data"] == []
     assert run.json("sms", "health", "--country", "FR")["data"] == []
+
+
+# -- money ----------------------------------------------------------------------------------------------
+
+
+def prices(path: Path, *rows: str) -> str:
+    path.write_text("\n".join(["provider,place,usd,as_of", *rows]))
+    return str(path)
+
+
+def test_prices_are_imported_over_those_built_in(run: Terminal, tmp_path: Path) -> None:
+    [built_in] = run.json("sms", "prices", "show", "--place", "RU")["data"]
+    assert built_in["source"] == "built in"
+    file = prices(tmp_path / "prices.csv", "*,RU,0.41,2026-11-20", "twilio,+7916,0.5,2026-11-20")
+    assert run.json("sms", "prices", "import", file, "--dry-run")["count"] == 2
+    assert run.json("sms", "prices", "show", "--place", "RU")["data"] == [built_in]
+    run("sms", "prices", "import", file)
+    [imported] = run.json("sms", "prices", "show", "--place", "RU")["data"]
+    assert (imported["usd"], imported["as_of"], imported["source"]) == (0.41, "2026-11-20", "prices.csv")
+    told = run.json("sms", "route", "explain", "+79031234567")
+    assert [one["price"] for one in told["candidates"]] == [0.0], "the inbox is free"
+    wrong = prices(tmp_path / "wrong.csv", "*,RU,41,2026-11-20")
+    assert "line 2" in run("sms", "prices", "import", wrong, code=2).output
+    run("sms", "prices", "import", str(tmp_path / "none.csv"), code=2)
+
+
+def test_prices_are_refreshed_from_the_provider(run: Terminal) -> None:
+    with TwilioStandIn() as twilio:
+        twilio.prices["RU"] = {"one": "0.42", "two": "0.38"}
+        run.env |= {
+            "IDENTITY_SMS_ROUTE": "twilio",
+            "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+            "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+            "TWILIO_FROM": "+15005550006",
+            "TWILIO_API_BASE_URL": twilio.base_url,
+        }
+        run("sms", "prices", "refresh", "--country", "RU")
+        refused = run("sms", "prices", "refresh", "--country", "RU", "--country", "KZ", code=3)
+        assert "KZ" in refused.stderr
+        [row] = run.json("sms", "prices", "show", "--provider", "twilio")["data"]
+        assert (row["place"], row["usd"], row["source"]) == ("RU", 0.42, "twilio's price list")
+    run("sms", "prices", "refresh", "--provider", "inbox", code=2)
+
+
+def test_what_is_spent_and_what_a_verified_member_costs_is_shown(
+    run: Terminal, world: World, tmp_path: Path
+) -> None:
+    run("sms", "prices", "import", prices(tmp_path / "prices.csv", "inbox,*,0.1,2026-11-20"))
+    api, issuer = world.api(), world.seed(quota=3)
+    joined, silent = world.phone(), world.phone()
+    for phone in (joined, silent):
+        sms(api, issuer.id, phone)
+    body = {"invite_code": world.invite_code(joined), "phone": joined}
+    ok(api.post("/v1/registrations", body), 201)
+    world.work()
+    spent = {row["scope"]: row["hour"] for row in run.json("sms", "spend")["data"]}
+    assert spent == {"all": 0.2, "country": 0.2, "inviter": 0.2, "prefix": 0.2}
+    assert len(run.json("sms", "spend", "--scope", "all")["data"]) == 1
+    for by, of in (("country", "RU"), ("provider", "inbox"), ("campaign", None), ("purpose", "invite")):
+        [row] = run.json("sms", "costs", "--by", by)["data"]
+        assert (row[by], row["messages"], row["cost"], row["verified"]) == (of, 2, 0.2, 1)
+        assert row["per_verified"] == 0.2

@@ -32,6 +32,7 @@ _MESSAGE: Final = re.compile(rf"{_VERSION}/Accounts/(AC[0-9a-f]{{32}})/Messages/
 _FEEDBACK: Final = re.compile(
     rf"{_VERSION}/Accounts/(AC[0-9a-f]{{32}})/Messages/(SM[0-9a-f]{{32}})/Feedback\.json"
 )
+_PRICES: Final = re.compile(r"/v1/Messaging/Countries/([A-Z]{2})")
 _E164: Final = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 # Twilio's words for its codes, shortened; `{}` is the number, as in the real ones.
@@ -77,6 +78,7 @@ class TwilioStandIn(LoopbackServer):
         self.account_sid = account_sid
         self.auth_token = auth_token
         self.messages: dict[str, StoredMessage] = {}
+        self.prices: dict[str, dict[str, str]] = {}
         self._refused_numbers: dict[str, int] = {}
 
     def refuse_number(self, number: str, code: int) -> None:
@@ -146,7 +148,32 @@ class TwilioStandIn(LoopbackServer):
             return self._guarded(request, match[1]) or self._message(request, match[2])
         if match := _FEEDBACK.fullmatch(request.path):
             return self._guarded(request, match[1]) or self._feedback(request, match[2])
+        if match := _PRICES.fullmatch(request.path):
+            return self._guarded(request, self.account_sid) or self._prices_of(match[1])
         return _error(404, 20404)
+
+    def _prices_of(self, country: str) -> Answer:
+        with self.lock:
+            networks = self.prices.get(country)
+        if networks is None:
+            return _error(404, 20404)
+        facts = {
+            "country": country,
+            "iso_country": country,
+            "price_unit": "USD",
+            "url": f"https://pricing.twilio.com/v1/Messaging/Countries/{country}",
+            "inbound_sms_prices": [],
+            "outbound_sms_prices": [
+                {
+                    "carrier": carrier,
+                    "mcc": "250",
+                    "mnc": "01",
+                    "prices": [{"number_type": "mobile", "base_price": price, "current_price": price}],
+                }
+                for carrier, price in networks.items()
+            ],
+        }
+        return _json(200, facts)
 
     def error_answer(self, fault: Fault) -> Answer:
         headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}

@@ -21,6 +21,7 @@ WHOLE_TABLES = {
     "dashboard_access._LIST": "the newest few, by the primary key",
     "population._HOW_MANY": "`identity policy simulate` reads everybody anyway",
     "members._MISCOUNTED": "`identity tree check`",
+    "prices._ALL": "some hundred rows that an operator imported; read twice a minute",
     "routing._ALL": "a row a provider and country; read once a second where messages are routed",
     "trust_rows._FIRST_JOINED": "its first row is all that is read",
     "report_columns._CAMPAIGNS": "campaigns are few",

@@ -17,6 +17,7 @@ from identity_service.ports import (
     Instant,
     SystemClock,
     SystemEntropy,
+    id_floor,
     instant_of,
     rfc3339,
 )
@@ -87,3 +88,9 @@ def test_one_time_codes_are_uniform_over_all_digits() -> None:
     for at in range(6):
         counts = Counter(code[at] for code in codes)
         assert all(1700 < counts[digit] < 2300 for digit in "0123456789"), counts
+
+
+def test_the_floor_of_an_instant_parts_the_ids_before_it_from_those_after() -> None:
+    ids = Ids(_Times(1_000_000, 1_000_001, 1_000_002), SystemEntropy())
+    before, at, after = (ids.new("msg") for _ in range(3))
+    assert before < id_floor("msg", 1_000_001) < at < after

@@ -28,6 +28,7 @@ _ISSUING = (
     "send_budget_spent",
     "member_send_budget_spent",
     "send_blocked",
+    "spend_cap_reached",
 )
 
 

@@ -25,6 +25,7 @@ from identity_service.services.verification import StartVerification
         "miss_budget_spent",
         "send_cooldown",
         "send_budget_spent",
+        "spend_cap_reached",
         "ip_budget_spent",
         "proof_of_work_required",
         "send_blocked",
@@ -85,7 +86,13 @@ def get_verification(call: Call) -> Work:
     body=s.ResendVerificationIn,
     body_optional=True,
     answers={202: s.VerificationOut},
-    refusals=("verification_over", "send_cooldown", "send_budget_spent", "send_blocked"),
+    refusals=(
+        "verification_over",
+        "send_cooldown",
+        "send_budget_spent",
+        "spend_cap_reached",
+        "send_blocked",
+    ),
     example={},
 )
 def resend_verification(call: Call) -> Work:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Final, NoReturn
 from urllib.parse import urlencode
 
 import pytest
 
 from sms.numbers import E164
-from sms.providers.base import Callback, FailureKind, ProviderFailure, ReceiptRefusal, ReceiptRefused
+from sms.providers.base import Callback, FailureKind, Price, ProviderFailure, ReceiptRefusal, ReceiptRefused
 from sms.providers.exchange import NoReply, Timeouts
 from sms.providers.twilio import TwilioProvider
 from sms.providers.twilio_errors import TWILIO_ERRORS
@@ -362,3 +363,29 @@ def test_an_address_that_is_none_is_refused_at_start(address: str) -> None:
 def test_a_provider_without_a_sender_is_refused_at_start() -> None:
     with pytest.raises(ValueError, match="sender"):
         TwilioProvider(account_sid=ACCOUNT_SID, auth_token=AUTH_TOKEN)
+
+
+# -- its price list -------------------------------------------------------------------------------------
+
+
+def test_a_countrys_price_is_that_of_its_dearest_network(
+    twilio: TwilioStandIn, provider: TwilioProvider
+) -> None:
+    twilio.prices["RU"] = {"one": "0.4100", "another": "0.4450", "third": "0.0720"}
+    price = provider.price_in("RU")
+    assert price == Price(amount=Decimal("0.4450"), currency="USD")
+
+
+def test_a_country_without_a_price_has_none(twilio: TwilioStandIn, provider: TwilioProvider) -> None:
+    twilio.prices["AQ"] = {}
+    assert provider.price_in("AQ") is None
+    with pytest.raises(ProviderFailure):
+        provider.price_in("XK")
+
+
+def test_a_price_that_is_no_number_is_a_failure_and_no_crash(
+    twilio: TwilioStandIn, provider: TwilioProvider
+) -> None:
+    twilio.prices["RU"] = {"one": "a lot"}
+    with pytest.raises(ProviderFailure):
+        provider.price_in("RU")

@@ -1,0 +1,46 @@
+"""What a message will cost: its segments, times the price of the provider that it will likely go to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from identity_service.db.store import Tx
+from identity_service.services.prices import Prices
+from identity_service.services.wording import Wording
+from sms.numbers import E164
+from sms.prices import ListedPrice
+from sms.route import Routes
+from sms.texts import TextKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a message will take, in segments and millionths of a dollar."""
+
+    segments: int
+    micros: int
+
+
+class Pricing:
+    def __init__(self, *, prices: Prices, wording: Wording, routes: Routes) -> None:
+        self._prices, self._wording, self._routes = prices, wording, routes
+
+    def estimate(
+        self,
+        tx: Tx,
+        *,
+        to: E164,
+        country: str,
+        kind: TextKind,
+        locale: str | None,
+        code: str | None,
+        hours: int | None,
+    ) -> Estimate:
+        """Return what a message would cost with the first provider of its route."""
+        segments = self._wording.segments(kind, locale, code=code, hours=hours)
+        price = self.of(tx, self._routes.of(to, country)[0], to, country)
+        return Estimate(segments=segments, micros=segments * (price.micros if price else 0))
+
+    def of(self, tx: Tx, provider: str, to: E164, country: str) -> ListedPrice | None:
+        """Return the price of one segment with a provider."""
+        return self._prices.book(tx).of(provider, to, country)
