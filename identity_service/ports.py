@@ -68,11 +68,13 @@ class SystemEntropy:
         return secrets.randbelow(bound)
 
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
+ID_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = [a + b for a in ID_ALPHABET for b in ID_ALPHABET]
 _TIME_BITS: Final = 60
 _CHANCE_BITS: Final = 80
-ID_LENGTH: Final = (_TIME_BITS + _CHANCE_BITS) // 5
+ID_TIME: Final = _TIME_BITS // 5
+ID_CHANCE: Final = _CHANCE_BITS // 5
+ID_LENGTH: Final = ID_TIME + ID_CHANCE
 _SHIFTS: Final = range(_TIME_BITS + _CHANCE_BITS - 10, -1, -10)
 
 
@@ -116,5 +118,5 @@ def _written(prefix: str, at: Instant, chance: bytes) -> str:
 
 def first_id(prefix: str, at: Instant) -> str:
     """Return the least id that can be made at an instant: what a reader of later ones begins after."""
-    digits = [_ALPHABET[max(at, 0) >> shift & 31] for shift in range(_TIME_BITS - 5, -1, -5)]
+    digits = [ID_ALPHABET[max(at, 0) >> shift & 31] for shift in range(_TIME_BITS - 5, -1, -5)]
     return f"{prefix}_{''.join(digits)}".ljust(ID_LENGTH + len(prefix) + 1, "0")

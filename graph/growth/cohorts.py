@@ -6,13 +6,14 @@ at `as_of` are counted, because of the running one more may be heard.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graph.forest import NOBODY
-from graph.growth.facts import BLOCK_DAYS, DAY, Facts, Mask, monday_day
+from graph.growth.facts import BLOCK_DAYS, DAY, Facts, Mask, Rows, monday_day
 from graph.growth.intervals import mean, share
 from graph.growth.periods import Period, numbers, start
 from graph.growth.report import (
@@ -83,28 +84,30 @@ def active_by_period(view: View) -> NDArray[np.bool_]:
     """Return who was active in which of the view's periods, shape (periods, members)."""
     facts, periods = view.facts, view.periods
     active = np.zeros((len(periods), len(facts.members)), dtype=np.bool_)
-    if not len(periods):
-        return active
-    for member, period in _active_days(facts, view.query.cohort):
-        place = period - periods.start
-        here = (place >= 0) & (place < len(periods))
-        active[place[here], member[here]] = True
-    came = view.cohort - periods.start
-    here = (came >= 0) & (came < len(periods))
-    active[came[here], np.flatnonzero(here)] = True
-    return active & view.members
+    for period, members in _active(facts, view.query.cohort, periods):
+        active[period - periods.start, members] = True
+    for place, period in enumerate(periods):
+        low, high = np.searchsorted(view.cohort, (period, period + 1))
+        active[place, low:high] = True
+        active[place] &= view.members
+    return active
 
 
-def _active_days(facts: Facts, period: Period) -> list[tuple[NDArray[np.int32], NDArray[np.int64]]]:
-    """Return pairs of members and periods, a pair of arrays for each day of a block."""
-    activity, today = facts.activity, monday_day(facts.as_of)
-    found = []
-    for day in range(BLOCK_DAYS):
-        when = activity.block.astype(np.int64) * BLOCK_DAYS + day
-        here = (activity.days >> day & 1).astype(np.bool_) & (when < today)
-        if here.any():
-            found.append((activity.member[here], numbers((when[here] - monday_day(0)) * DAY, period)))
-    return found
+def _active(facts: Facts, period: Period, shown: range) -> Iterator[tuple[int, Rows]]:
+    """Yield periods with members who showed up in them; a period may come in several parts."""
+    today = monday_day(facts.as_of)
+    for block, rows in facts.activity.blocks():
+        first = block * BLOCK_DAYS
+        days = np.arange(first, min(first + BLOCK_DAYS, today))
+        if not len(days):
+            continue
+        # The days of a block fall into few periods: one pass for each, whatever the number of days.
+        of_day = numbers((days - monday_day(0)) * DAY, period)
+        members, bits = facts.activity.member[rows], facts.activity.days[rows]
+        for one in np.unique(of_day).tolist():
+            if one in shown:
+                mask = int((1 << (days[of_day == one] - first)).sum())
+                yield one, members[(bits & mask) != 0]
 
 
 def _generations(view: View) -> Table:

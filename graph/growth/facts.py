@@ -10,6 +10,8 @@ to a row later is an instant of its own and never a state: a state says what is,
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Final
@@ -178,6 +180,17 @@ class Activity(_Columns):
     member: Rows = field(default_factory=_rows)
     block: Rows = field(default_factory=_rows)
     days: Rows = field(default_factory=_rows)
+
+    def blocks(self) -> Iterator[tuple[int, slice | NDArray[np.int64]]]:
+        """Yield each block with its rows."""
+        if not len(self.block):
+            return
+        is_sorted = bool((self.block[1:] >= self.block[:-1]).all())
+        order = None if is_sorted else np.argsort(self.block, kind="stable")
+        block = self.block if order is None else self.block[order]
+        borders = [0, *(np.flatnonzero(block[1:] != block[:-1]) + 1).tolist(), len(block)]
+        for low, high in itertools.pairwise(borders):
+            yield int(block[low]), slice(low, high) if order is None else order[low:high]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ that came by SMS verifies its phone by itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graph.forest import NOBODY
 from graph.growth.facts import NEVER, Facts, Instants, Mask
@@ -80,8 +80,8 @@ FUNNEL: Final = Definition(
 _CHANNELS: Final = ("all", "sms", "link")
 
 
-def step_times(facts: Facts) -> NDArray[np.int64]:
-    """Return when each invite took each step, `NEVER` where that is not on record; shape (9, invites)."""
+def step_times(facts: Facts) -> tuple[Instants, ...]:
+    """Return when each invite took each step, `NEVER` where that is not on record; a column a step."""
     invites, members = facts.invites, facts.members
     size = len(invites)
     joined = np.flatnonzero(members.invite != NOBODY)
@@ -90,19 +90,8 @@ def step_times(facts: Facts) -> NDArray[np.int64]:
     np.minimum.at(registered, by, members.joined[joined])
     np.minimum.at(activated, by, members.activated[joined])
     np.minimum.at(inviting, by, first_invites(facts)[joined])
-    return np.stack(
-        [
-            invites.issued,
-            invites.sent,
-            invites.delivered,
-            invites.opened,
-            invites.requested,
-            invites.verified,
-            registered,
-            activated,
-            inviting,
-        ]
-    )
+    before = (invites.issued, invites.sent, invites.delivered, invites.opened)
+    return (*before, invites.requested, invites.verified, registered, activated, inviting)
 
 
 def first_invites(facts: Facts) -> Instants:
@@ -115,11 +104,13 @@ def first_invites(facts: Facts) -> Instants:
     return first
 
 
-def reached(times: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether each step, or a later one, was taken."""
-    taken: NDArray[np.bool_] = times != NEVER
-    from_here: NDArray[np.bool_] = np.logical_or.accumulate(taken[::-1])[::-1]
-    return from_here
+def reached(times: Sequence[Instants]) -> list[Mask]:
+    """Return for each step which invites took it or a later one."""
+    done: list[Mask] = []
+    for step in reversed(times):
+        taken: Mask = step != NEVER
+        done.append(taken | done[-1] if done else taken)
+    return done[::-1]
 
 
 def still_open(facts: Facts) -> Mask:
@@ -133,15 +124,19 @@ def still_open(facts: Facts) -> Mask:
 
 def funnel(view: View) -> Report:
     """Compute the report."""
-    times = step_times(view.facts)[:, view.issued]
+    times = list(step_times(view.facts))
+    if not view.issued.all():
+        times = [step[view.issued] for step in times]
     by_sms = view.facts.invites.by_sms[view.issued]
     done = reached(times)
     waiting = int(still_open(view.facts)[view.issued].sum())
     tables = []
     for channel in _CHANNELS:
-        kept = np.ones(len(by_sms), dtype=np.bool_) if channel == "all" else by_sms == (channel == "sms")
-        if channel == "all" or kept.any():
-            tables.append(_table(channel, times[:, kept], done[:, kept]))
+        kept = None if channel == "all" else by_sms == (channel == "sms")
+        if kept is None:
+            tables.append(_table(channel, times, done))
+        elif kept.any():
+            tables.append(_table(channel, [one[kept] for one in times], [one[kept] for one in done]))
     notes = (f"{waiting} of these invites are still open and may come farther.",) if waiting else ()
     return Report(
         definition=FUNNEL,
@@ -153,8 +148,8 @@ def funnel(view: View) -> Report:
     )
 
 
-def _table(channel: str, times: NDArray[np.int64], done: NDArray[np.bool_]) -> Table:
-    counts = done.sum(axis=1).tolist()
+def _table(channel: str, times: Sequence[Instants], done: Sequence[Mask]) -> Table:
+    counts = [int(np.count_nonzero(one)) for one in done]
     rows: list[tuple[Cell, ...]] = []
     for place, name in enumerate(STEPS):
         before = counts[max(place - 1, 0)]
@@ -193,5 +188,5 @@ def _durations(before: Instants, after: Instants) -> tuple[int | None, int | Non
     both = (before != NEVER) & (after != NEVER) & (after >= before)
     if not both.any():
         return None, None
-    median, slow = np.quantile(after[both] - before[both], (0.5, 0.9))
+    median, slow = np.quantile(after[both] - before[both], (0.5, 0.9), overwrite_input=True)
     return round(float(median)), round(float(slow))

@@ -101,11 +101,11 @@ def active_since(facts: Facts, days: int) -> NDArray[np.bool_]:
     today = monday_day(facts.as_of)
     last_day = facts.as_of // DAY * DAY
     seen = (facts.members.joined >= last_day - days * DAY) & (facts.members.joined < last_day)
-    activity = facts.activity
-    for day in range(today - days, today):
-        here = activity.block == day // BLOCK_DAYS
-        shown = activity.member[here][(activity.days[here] >> day % BLOCK_DAYS & 1).astype(np.bool_)]
-        seen[shown] = True
+    for block, rows in facts.activity.blocks():
+        bits = [day % BLOCK_DAYS for day in range(today - days, today) if day // BLOCK_DAYS == block]
+        if bits:
+            mask = sum(1 << bit for bit in bits)
+            seen[facts.activity.member[rows][(facts.activity.days[rows] & mask) != 0]] = True
     return seen
 
 

@@ -153,7 +153,7 @@ def _waste(view: View, newcomers: NDArray[np.int64]) -> Table:
     left = uses - taken
     expired = invites.expires[here] <= np.minimum(invites.revoked[here], facts.as_of)
     revoked = ~expired & (invites.revoked[here] != NEVER)
-    arrived = reached(step_times(facts)[2:, here])[0]
+    arrived = reached([step[here] for step in step_times(facts)[2:]])[0]
     lost = (expired | revoked) & invites.by_sms[here] & ~arrived
     made = int(uses.sum())
     counts = {

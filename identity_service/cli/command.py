@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import rich_click as click
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from identity_service.api.schemas import Time
 from identity_service.cli.output import message
 from identity_service.cli.session import Session
 from identity_service.errors import Misconfigured, Refused, Unavailable
 from identity_service.policy.values import span
-from identity_service.ports import Instant, rfc3339
+from identity_service.ports import Instant, instant_of, rfc3339
 
 M = TypeVar("M", bound=BaseModel)
 REFUSED: Final = 1
 WRONG_USAGE: Final = 2
 UNREACHABLE: Final = 3
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 MANY: Final = 100
 """A change of more things than this is asked about first."""
 
@@ -65,6 +69,14 @@ class Topic(click.RichGroup):
 
     command_class = Command
     group_class = type
+
+
+class TopicAlone(Topic):
+    """A group that is a command by itself, too."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params.extend(_common_options())
 
 
 class Root(Topic):
@@ -128,6 +140,25 @@ class Span(click.ParamType[Instant]):
 
 
 SPAN: Final = Span()
+
+
+class When(click.ParamType[Instant]):
+    """A day (its first instant, UTC), or an RFC 3339 time."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Instant:
+        if isinstance(value, int):
+            return value
+        if not _DAY.fullmatch(value):
+            return int(checked_value(Time, f"--{param.name if param else 'time'}", value))
+        try:
+            return instant_of(datetime.fromisoformat(value).replace(tzinfo=UTC))
+        except ValueError:
+            self.fail("there is no such day", param, ctx)
+
+
+WHEN: Final = When()
 
 
 def checked(model: type[M], **values: Any) -> M:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import rich_click as click
 
@@ -12,37 +10,16 @@ from graph.growth.catalog import REPORTS
 from graph.growth.periods import Period
 from graph.growth.report import Cell, Chart, Column, Definition, Report, Table, Unit
 from identity_service.api import report_render as render
-from identity_service.api.schemas import Time
-from identity_service.cli.command import Command, checked_value
+from identity_service.cli.command import WHEN, Command
 from identity_service.cli.output import message, plain, print_json, print_table, progress
 from identity_service.cli.session import Session, pass_session
-from identity_service.ports import Instant, instant_of, rfc3339
+from identity_service.ports import Instant, rfc3339
 from identity_service.services.reports import Wanted, as_csv, table_named
 
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SHOWN: Final = 40
 """So many rows of a table stand on a terminal; a pipe gets all."""
 _SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-
-
-class When(click.ParamType[Instant]):
-    """A day (its first instant, UTC), or an RFC 3339 time."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Instant:
-        if isinstance(value, int):
-            return value
-        if not _DAY.fullmatch(value):
-            return int(checked_value(Time, f"--{param.name if param else 'time'}", value))
-        try:
-            return instant_of(datetime.fromisoformat(value).replace(tzinfo=UTC))
-        except ValueError:
-            self.fail("there is no such day", param, ctx)
-
-
-WHEN: Final = When()
 
 
 @click.command(cls=Command)

@@ -10,14 +10,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Final
 
 import rich_click as click
 
-from identity_service.cli.command import Command
-from identity_service.cli.output import message, print_fields, print_json
+from identity_service.cli.command import WHEN, TopicAlone
+from identity_service.cli.output import message, print_fields, print_json, progress
 from identity_service.cli.session import Session, pass_session
 from identity_service.config import Settings, share_metrics
+from identity_service.errors import Refused
+from identity_service.ports import DAY, Instant
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
@@ -95,13 +98,17 @@ def openapi() -> None:
     click.echo(document_yaml(), nl=False)
 
 
-@click.command(cls=Command)
+@click.group(cls=TopicAlone, invoke_without_command=True)
+@click.pass_context
 @pass_session
-def demo(session: Session) -> None:
+def demo(session: Session, ctx: click.Context) -> None:
     """Make a small network to look at: a campaign, a seed member with quota, and whom they let in.
 
     Only in development, with the inbox as the message provider.  Doing it again changes nothing.
+    `identity demo generate` makes a large one instead.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from identity_service.demo import seed_demo
 
     made = seed_demo(session.services, session.actor)
@@ -111,6 +118,40 @@ def demo(session: Session) -> None:
     if not made.fresh:
         message("The demo was here already; nothing was changed.")
     print_fields(made.as_dict())
+
+
+@demo.command()
+@click.option("--members", "count", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same gives the same.")
+@click.option("--until", type=WHEN, help="When the network's story ends.  [default: the last midnight, UTC]")
+@pass_session
+def generate(session: Session, count: int, seed: int, until: Instant | None) -> None:
+    """Fill an empty store with a large network to look at: whole, or not at all.
+
+    Heavy-tailed inviting, countries, campaigns, churn, a broker and a bot farm, over 400 days.  Its phones
+    have no numbers and its codes cannot be redeemed.  Never in production.
+    """
+    from identity_service.services.demo_rows import generate as fill
+
+    if session.settings.production:
+        raise Refused("demo_unwanted", "A demo is not for IDENTITY_ENV=production.")
+    now = session.services.clock.now()
+    end = now // DAY * DAY if until is None else until
+    if end > now:
+        raise click.UsageError("--until is not in the future.")
+    began = monotonic()
+    # Members, three invites each, and what these moved in the ledger.
+    with progress("Writing", 10 * count) as moved:
+        made = session.read(lambda tx: session.services.policies.of(tx).members.first_level)
+        done = fill(
+            session.services.store, session.actor, count=count, seed=seed, until=end, level=made, moved=moved
+        )
+    rate = round(done.members / (monotonic() - began))
+    told = {"members": done.members, "invites": done.invites, "rows": done.rows, "members_a_second": rate}
+    if session.as_json:
+        print_json(told)
+    else:
+        print_fields(told)
 
 
 # -- what the development server uses, too -----------------------------------------------------------------

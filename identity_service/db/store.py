@@ -37,6 +37,7 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 from sqlalchemy.sql.elements import ClauseElement
 
 from identity_service.errors import SYSTEM, Actor, Refused, Unavailable
@@ -213,6 +214,18 @@ class Tx:
         assert compiled.row is not None
         return [compiled.row(row) for row in self.cursor.fetchall()]
 
+    def fill(self, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert rows given as columns, as fast as the store takes them."""
+        names = ", ".join(columns)
+        rows = zip(*columns.values(), strict=True)
+        if self.dialect == "sqlite":
+            slots = ", ".join("?" * len(columns))
+            self.cursor.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({slots})", rows)  # noqa: S608
+            return
+        with self.cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
     def among(self, statement: Statement, values: Sequence[Any]) -> Iterator[Any]:
         """Yield the rows for any number of values; the statement's condition is made by `among`."""
         for start in range(0, len(values), _SLOTS):
@@ -341,6 +354,45 @@ class Store:
     def query(self, actor: Actor, read: Callable[[Tx], T]) -> T:
         with self.read(actor) as tx:
             return read(tx)
+
+    @contextmanager
+    def filling(self, actor: Actor, tables: Sequence[Table]) -> Iterator[Tx]:
+        """One transaction that fills tables with very many rows: all of them or none.
+
+        Their indexes and foreign keys are put aside and made anew at the end, which costs a fraction of
+        keeping them row by row; PostgreSQL then checks every key, SQLite does not.
+        """
+        with self._checkout() as raw:
+            if self.is_sqlite:
+                raw.cursor().execute("PRAGMA foreign_keys=OFF")
+            self._begin(raw, "BEGIN IMMEDIATE")
+            try:
+                tx = Tx(self.engine, raw, self._dialect, self.clock.now(), actor)
+                again = self._put_aside(tx, tables)
+                yield tx
+                for statement in again:
+                    tx.cursor.execute(statement)
+            except BaseException:
+                raw.rollback()
+                raise
+            else:
+                raw.commit()
+            finally:
+                if self.is_sqlite:
+                    raw.cursor().execute("PRAGMA foreign_keys=ON")
+
+    def _put_aside(self, tx: Tx, tables: Sequence[Table]) -> list[str]:
+        """Drop indexes and foreign keys; return what makes them again."""
+        aside: list[tuple[Any, Any]] = []
+        for table in tables:
+            ordered = sorted(table.indexes, key=lambda index: str(index.name))
+            aside += [(DropIndex(index), CreateIndex(index)) for index in ordered]
+            if not self.is_sqlite:
+                keys = sorted(table.foreign_key_constraints, key=lambda key: str(key.name))
+                aside += [(DropConstraint(key), AddConstraint(key, isolate_from_table=False)) for key in keys]
+        for drop, _ in aside:
+            tx.cursor.execute(str(drop.compile(dialect=self._dialect)))
+        return [str(make.compile(dialect=self._dialect)) for _, make in aside]
 
     def refresh_statistics(self) -> None:
         """Let the planner look at the tables again: after a bulk change its old idea of their sizes is wrong.
