@@ -104,7 +104,7 @@ def _people(rng: np.random.Generator, size: int, until: int) -> tuple[Members, M
     at = (np.arange(size) + rng.random(size)) / max(size, 1)
     span = (DAYS * DAY - DAY) / _GROWTH
     joined = first + (np.log1p(at * np.expm1(span)) / span * (DAYS * DAY - DAY)).astype(np.int64)
-    joined = np.sort(joined + (rng.beta(3, 2, size) * 0.4 * DAY).astype(np.int64))
+    joined = _one_by_one(np.sort(joined + (rng.beta(3, 2, size) * 0.4 * DAY).astype(np.int64)))
     bots = np.zeros(size, dtype=np.bool_)
     if size >= 200:
         farm, head = slice(size - size // 50, size - size // 100), size // 2
@@ -163,7 +163,7 @@ def _invites(rng: np.random.Generator, people: Members, until: int) -> tuple[Mem
     count, mine = len(issued), len(invited) + vain
     issuer = np.concatenate([inviter, asker, np.full(len(by_campaign), NOBODY)])[order]
     campaign = np.concatenate([np.full(mine, NOBODY), by_campaign])[order]
-    issued = issued[order]
+    issued = _one_by_one(issued[order])
     invite = np.full(size, NOBODY, dtype=np.int64)
     invite[invited] = place[: len(invited)]
     came = people.campaign != NOBODY
@@ -205,6 +205,13 @@ def _invites(rng: np.random.Generator, people: Members, until: int) -> tuple[Mem
         expires=expires,
         revoked=revoked,
     )
+
+
+def _one_by_one(at: Instants) -> Instants:
+    """Return sorted instants, each later than the one before."""
+    step = np.arange(len(at))
+    apart: Instants = np.maximum.accumulate(at - step) + step
+    return apart
 
 
 def _troubles(

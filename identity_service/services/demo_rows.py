@@ -362,9 +362,7 @@ class _Writer:
             {
                 "id": self._ids("msg", costs.at),
                 "subject_id": [self._invite[row] for row in rows.tolist()],
-                "phone_id": [
-                    self._invitee_phones(sent.by_sms, slice(row, row + 1))[0] for row in rows.tolist()
-                ],
+                "phone_id": [self._invitee_phone(row) for row in rows.tolist()],
                 "kind": ["invite"] * size,
                 "channel": ["sms"] * size,
                 "state": np.where(delivered, "delivered", "undelivered").tolist(),
