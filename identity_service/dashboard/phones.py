@@ -27,6 +27,7 @@ from sms.segments import Segments, count
 CLIENT: Final = "(phone simulator)"
 CAMPAIGN: Final = "phone-simulator"
 _SHOWN: Final = 30
+_PRICED_AS: Final = "twilio"  # the inbox is free, and what it stands for is not
 _KNOWN_PHONES: Final = 12
 _OTP: Final = re.compile(r"(?<![\d-])(\d{6}|\d{8})(?![\d-])", re.ASCII)
 _INVITE: Final = re.compile(r"\b([0-9A-Z]{3,}(?:-[0-9A-Z*~$=]{1,})+)", re.ASCII)
@@ -39,6 +40,7 @@ class Bubble:
     body: str
     sent_at: str
     size: Segments
+    dollars: float | None
     otp: str | None
     invite_code: str | None
 
@@ -59,17 +61,31 @@ def _inbox(services: Container) -> Inbox:
     return provider
 
 
-def _bubbles(services: Container, to: str) -> list[Bubble]:
-    return [_bubble(message) for message in _inbox(services).messages(to=to, limit=_SHOWN)]
+def _bubbles(viewer: Viewer, to: str) -> list[Bubble]:
+    found = _inbox(viewer.services).messages(to=to, limit=_SHOWN)
+    micros = _segment_price(viewer, to) if found else None
+    return [_bubble(message, micros) for message in found]
 
 
-def _bubble(message: InboxMessage) -> Bubble:
+def _segment_price(viewer: Viewer, to: str) -> int | None:
+    """Return what a segment to this phone costs by the price list, in millionths of a dollar."""
+    services = viewer.services
+    try:
+        number = services.phones.read(to, "/to")
+    except Refused:
+        return None
+    price = viewer.read(lambda tx: services.pricing.of(tx, _PRICED_AS, number.e164, number.country))
+    return None if price is None else price.micros
+
+
+def _bubble(message: InboxMessage, micros: int | None) -> Bubble:
     body = message["body"]
     otp, code = _OTP.search(body), _INVITE.search(body)
     return Bubble(
         body=body,
         sent_at=message["sent_at"],
         size=count(body),
+        dollars=None if micros is None else count(body).segments * micros / 1_000_000,
         otp=None if otp is None or code is not None else otp[1],
         invite_code=None if code is None else code[1],
     )
@@ -83,7 +99,7 @@ def _fictional() -> str:
 def _show(viewer: Viewer, play: Play, status: int = 200, /, **more: Any) -> Response:
     newest = _inbox(viewer.services).messages(limit=_SHOWN * 10)
     known = list(dict.fromkeys(message["to"] for message in newest))[:_KNOWN_PHONES]
-    bubbles = _bubbles(viewer.services, play.to)
+    bubbles = _bubbles(viewer, play.to)
     return page("phones.html", status, play=play, known=known, bubbles=bubbles, **more)
 
 
@@ -99,7 +115,7 @@ def phones(viewer: Viewer) -> Response:
 def screen(viewer: Viewer) -> Response:
     """What is on the phone's screen: asked for again and again by the page."""
     to = "+" + asked("to", 20).lstrip("+ ")  # an unescaped + in a query is a blank
-    return page("part_screen.html", bubbles=_bubbles(viewer.services, to))
+    return page("part_screen.html", bubbles=_bubbles(viewer, to))
 
 
 @dashboard.post("/phones/<act>")

@@ -41,7 +41,7 @@ class Shot:
 
 def _play(page: Page) -> None:
     page.get_by_role("button", name="Open an invite link").click()
-    page.locator(".bubble button").first.wait_for()
+    page.get_by_role("button", name="Use ").first.wait_for()
 
 
 def _painted(page: Page) -> None:

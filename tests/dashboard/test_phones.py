@@ -42,6 +42,7 @@ def test_the_screen_shows_sizes_and_offers_what_a_message_carries(world: World, 
     screen = admin.get(f"/phones/screen?to={PHONE}").text
     assert f'value="{code}"' in screen
     assert "segments: 1 (GSM-7" in screen
+    assert re.search(r"\$0\.\d*[1-9]\d* by the price list", screen)
     assert "<html" not in screen
     redeemed = admin.post("/phones/redeem", {"to": PHONE, "code": code}, code=200).text
     assert "A member was made." in redeemed
