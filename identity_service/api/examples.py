@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from identity_service.api import guard_schemas, problems, render
 from identity_service.api import message_schemas as ms
 from identity_service.api import policy_schemas as ps
-from identity_service.api import problems, render
 from identity_service.api import report_schemas as rs
 from identity_service.api import schemas as s
 from identity_service.api import trust_schemas as ts
@@ -107,6 +107,31 @@ _GRANTED: Final[dict[str, Any]] = _RECOVERY | {
     "requires": [],
     "granted_at": "2026-11-22T12:05:00.000Z",
     "assertion": _ASSERTION,
+}
+_DECISION: Final = {
+    "id": "gdn_01k0tm4c2p6r8t0w2y4a6c8e0g2j",
+    "unit": "prefix",
+    "name": "+7916123",
+    "country": "RU",
+    "answer": "block",
+    "grade": 1,
+    "state": "in_force",
+    "actor": "guard",
+    "at": "2026-11-22T09:30:00.000Z",
+    "until": "2026-11-22T10:30:00.000Z",
+    "ended_at": None,
+    "end_actor": None,
+    "end_reason": None,
+    "reasons": [
+        {
+            "signal": "never_seen",
+            "unit": "prefix",
+            "value": 6.0,
+            "threshold": 6.0,
+            "answer": "block",
+            "detail": "6 messages are under way where 0 have answered",
+        }
+    ],
 }
 _SANCTION: Final[dict[str, Any]] = {
     "id": "san_01k0th4m6p8s0v2x4z6b8d0f2h4k",
@@ -362,6 +387,8 @@ _OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
     render.MemberPageOut: _page(_MEMBER_OUT),
     render.QuotaEntryPageOut: _page(_ENTRY),
     render.SanctionPageOut: _page(_SANCTION),
+    guard_schemas.DecisionOut: _DECISION,
+    guard_schemas.DecisionPageOut: _page(_DECISION),
     render.EventPageOut: {"data": [_EVENT], "next_cursor": "42", "has_more": False},
 }
 # Where one call's answer says more, or other things, than its model's example.

@@ -50,6 +50,7 @@ TAGS: Final[Mapping[str, str]] = {  # in the order in which they are read
     "Policy": "The rules by which members may invite, and those that are announced.",
     "Reports": "What invitations bring: eight reports, each explained, for growth teams.",
     "Sanctions": "Measures against one member, each with a reason and an explanation that the member sees.",
+    "Guard": "Whom the pumping guard blocks and why; for administrators.",
     "Events": "What happened, in order and without gaps, for services that follow.",
     OPERATING: "For those who run the service. None of these asks for an API key.",
     PEOPLE: "What people open in a browser.",
@@ -59,6 +60,7 @@ _IDS: Final[Mapping[str, tuple[str, str]]] = {
     "verification_id": ("ver", "ver_01k0tf2w3h8r5ydm0q9x7c6bz4jk"),
     "recovery_id": ("rec", "rec_01k0tg7n2c5v8x1m4q6w9y3b0dhk"),
     "member_id": ("mem", "mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"),
+    "decision_id": ("gdn", "gdn_01k0tm4c2p6r8t0w2y4a6c8e0g2j"),
     "sanction_id": ("san", "san_01k0th4m6p8s0v2x4z6b8d0f2h4k"),
 }
 _NAMES: Final[Mapping[str, list[str]]] = {"report": list(REPORTS)}

@@ -12,6 +12,7 @@ from identity_service.cli import (
     database,
     doctor,
     events,
+    guard,
     importing,
     invites,
     keys,
@@ -55,6 +56,8 @@ invites.invites.add_command(trace.trace)
 policy.policy.add_command(simulation.simulate)
 for money in (sms_money.prices, sms_money.spend, sms_money.costs):
     sms.sms.add_command(money)
+sms.sms.add_command(guard.guard)
+sms.sms.add_command(guard.simulate_fraud)
 for topic in (
     database.db,
     keys.keys,

@@ -303,3 +303,19 @@ def test_a_members_links_still_work_after_old_evidence_is_forgotten(new_world: N
     assert world.query(lambda tx: tx.select(text("SELECT count(*) FROM guard_sends"))[0][0]) == 0
     assert decisions(world)[0].state == "forgotten"
     ok(ask(api, link(api, seed.id)["code"], near(80)), 202)
+
+
+def test_decisions_are_listed_and_released_over_rest_by_administrators_alone(new_world: NewWorld) -> None:
+    world = guarded(new_world)
+    api, other = world.api(), world.api("verifications:write")
+    until_blocked(api, campaign_link(api, max_uses=100)["code"])
+    no(other.get("/v1/guard/decisions"), 403, "scope_missing")
+    (listed,) = ok(api.get("/v1/guard/decisions?in_force=true&country=RU"))["data"]
+    assert (listed["unit"], listed["name"], listed["state"]) == ("prefix", "+7916123", "in_force")
+    assert listed["reasons"][0]["threshold"] == 4
+    path = f"/v1/guard/decisions/{listed['id']}/release"
+    no(other.post(path, {"reason": "mine"}), 403, "scope_missing")
+    freed = ok(api.post(path, {"reason": "a school"}))
+    assert (freed["state"], freed["end_reason"]) == ("released", "a school")
+    assert ok(api.get("/v1/guard/decisions?in_force=true"))["data"] == []
+    no(api.post("/v1/guard/decisions/gdn_0/release", {"reason": "none"}), 404, "not_found")

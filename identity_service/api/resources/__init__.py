@@ -2,6 +2,7 @@
 
 from identity_service.api.resources import (
     events,
+    guard,
     invites,
     members,
     messages,
@@ -16,6 +17,7 @@ from identity_service.api.resources import (
 
 __all__ = [
     "events",
+    "guard",
     "invites",
     "members",
     "messages",
