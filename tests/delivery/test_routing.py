@@ -204,7 +204,7 @@ def test_an_outage_moves_messages_away_and_they_come_back_by_steps(
     for _ in range(10):
         rig.invite()
     rig.deliver()
-    assert len(carriers.twilio.requests) - asked <= 3, "probes only"
+    assert len(carriers.twilio.requests) - asked <= 5, "probes only, one in twenty"
     # It works again: probes find out, and it gets twice as much each minute.
     routing, shares = rig.world.services.routing, []
     for _ in range(12):
@@ -250,9 +250,10 @@ def test_a_provider_whose_every_receipt_lies_loses_its_messages(
     learn(rig)
     assert condition(rig, "twilio") == (Condition.UNWELL, Because.CODES)
     assert condition(rig, "vonage") == (Condition.WELL, None)
-    rig.invite()
+    for _ in range(12):
+        rig.invite()
     rig.deliver()
-    assert providers(rig)[-1] == "vonage"
+    assert providers(rig)[-12:].count("vonage") >= 7, "but for probes, one in twenty"
 
 
 def test_what_one_worker_learns_the_others_know(
