@@ -3,7 +3,7 @@
 What it answers depends only on the set of live evidence, never on the order in which it came, so that a
 followed ledger and a rebuilt one are equal to the last bit. It checks who may speak: nobody about
 themselves, and no voucher from the member's own subtree or branch, because whoever made a tree can make it
-speak.
+speak. Whoever is muted is not heard while that lasts, whenever they spoke.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ class EvidenceLedger:
         self._flag_times: dict[tuple[int, EvidenceKind], float] = {}
         self._edge_weights: dict[int, float] = {}
         self._clamped: set[int] = set()
+        self._muted: set[int] = set()
+        # Of whom each source has spoken: muting one must not look through everybody's reports.
+        self._spoken_of: dict[int, set[int]] = {}
 
     # -- writing -------------------------------------------------------------------------------------------
 
@@ -93,6 +96,8 @@ class EvidenceLedger:
         source, branch = self._branch(index, evidence)
         pieces = self._spoken(evidence.kind).setdefault(index, {})
         pieces.setdefault(_key(evidence, source), _Piece(branch=branch, source=source, at=evidence.at))
+        if source != NOBODY:
+            self._spoken_of.setdefault(source, set()).add(index)
         return index
 
     def record_many(self, kind: EvidenceKind, members: Sequence[MemberKey] | NDArray[Any]) -> None:
@@ -134,7 +139,24 @@ class EvidenceLedger:
         pieces.pop(_key(evidence, source), None)
         if not pieces:
             self._spoken(evidence.kind).pop(index, None)
+        if not self._has_spoken(source, index):
+            self._spoken_of.get(source, set()).discard(index)
         return index
+
+    def mute(self, source: MemberKey) -> list[int]:
+        """Let nothing count that `source` says or has said of others, until `unmute`.
+
+        Return the indexes of whom it has spoken, whose evidence may have changed. O(1) and those.
+        """
+        muted = self.forest.index(source)
+        self._muted.add(muted)
+        return sorted(self._spoken_of.get(muted, ()))
+
+    def unmute(self, source: MemberKey) -> list[int]:
+        """Let everything count again that `source` has said; return the indexes of whom."""
+        heard = self.forest.index(source)
+        self._muted.discard(heard)
+        return sorted(self._spoken_of.get(heard, ()))
 
     def set_edge_weight(self, member: MemberKey, weight: float) -> int:
         """Let the edge above `member` count with `weight` in [0, 1]; return the member's index.
@@ -197,13 +219,14 @@ class EvidenceLedger:
         return self._clamped
 
     def sources(self, kind: EvidenceKind, index: int) -> list[tuple[MemberKey | None, MemberKey | None]]:
-        """Return (source, head of its branch) of each live report or vouch.
+        """Return (source, head of its branch) of each live report or vouch that counts.
 
         ``None`` where it is anonymous.
         """
         return [
             (self._name(piece.source), self._name(piece.branch))
             for piece in self._spoken(kind).get(index, {}).values()
+            if piece.source not in self._muted
         ]
 
     @property
@@ -255,7 +278,7 @@ class EvidenceLedger:
         return np.asarray((self._column() & np.uint16(kind.bit)) != 0)
 
     def branches(self, kind: EvidenceKind) -> Iterator[tuple[int, int]]:
-        """Yield (index, number of distinct branches) of whoever has live reports or vouches."""
+        """Yield (index, number of distinct branches that count) of whoever has live reports or vouches."""
         spoken = self._spoken(kind)
         for index in spoken:
             yield index, self._branches(spoken, index)
@@ -329,10 +352,15 @@ class EvidenceLedger:
     def _spoken(self, kind: EvidenceKind) -> _Spoken:
         return self._reports if kind is EvidenceKind.REPORT else self._vouches
 
-    @staticmethod
-    def _branches(spoken: _Spoken, index: int) -> int:
+    def _has_spoken(self, source: int, index: int) -> bool:
+        spoken = self._reports.get(index, {}), self._vouches.get(index, {})
+        return any(piece.source == source for pieces in spoken for piece in pieces.values())
+
+    def _branches(self, spoken: _Spoken, index: int) -> int:
         pieces = spoken.get(index)
-        return len({piece.branch for piece in pieces.values()}) if pieces else 0
+        if not pieces:
+            return 0
+        return len({piece.branch for piece in pieces.values() if piece.source not in self._muted})
 
     def _name(self, index: int) -> MemberKey | None:
         return None if index < 0 else self.forest.name(index)

@@ -9,8 +9,10 @@ nothing depends on where the last worker was killed.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -29,6 +31,7 @@ from identity_service.policy.rules import TrustRules
 from identity_service.ports import SECOND, Instant
 from identity_service.services import trust_log, trust_rows
 from identity_service.services.journal import Journal
+from identity_service.services.lease_keeping import kept
 from identity_service.services.policy_book import PolicyBook
 from identity_service.services.trust_log import BrokenEvent, LogRow, PhoneChanged, Spoken, TrustEvent
 from identity_service.services.trust_rows import Mark
@@ -40,6 +43,8 @@ log = structlog.get_logger("trust")
 LEASE: Final = "trust.lease"
 LEASE_SECONDS: Final = 30
 _RENEW_AFTER: Final = 10 * SECOND
+_BEAT_SECONDS: Final = 10
+"""How often the lease is renewed while one step runs; by the time that passes, whatever the clock says."""
 _WHILE_ANOTHER_FOLLOWS: Final = SECOND
 _AFTER_A_FAULT: Final = 5 * SECOND
 _EVENTS: Final = 500
@@ -237,6 +242,18 @@ class TrustFollowing:
         epoch_due = _is_epoch_due(tx, rules)
         return _Look(mark=mark, waiting=waiting, epoch_due=epoch_due, rules=rules)
 
+    @contextmanager
+    def _keeping_lease(self) -> Iterator[None]:
+        """Renew the lease while a step runs that may outlast it.
+
+        Raises:
+            _Overtaken: at its end, when the lease was lost on the way.
+        """
+        with kept(self._take_lease, every=_BEAT_SECONDS) as lost:
+            yield
+        if lost.is_set():
+            raise _Overtaken
+
     def _take_lease(self) -> bool:
         def take(tx: Tx) -> Instant | None:
             return tx.now if self._worker_state.take_lease(tx, LEASE, self._name, LEASE_SECONDS) else None
@@ -276,7 +293,7 @@ class TrustFollowing:
 
     def _load(self, rules: TrustRules) -> _Loaded:
         """Read the tree and the log, compute everything, and find what the rows must say otherwise."""
-        with self._store.read(SYSTEM) as tx:
+        with self._keeping_lease(), self._store.read_at_one_instant(SYSTEM) as tx, _without_collecting():
             loaded = self._read_all(tx, rules)
         tree = self._tree = loaded.tree
         self._mark = loaded.mark
@@ -323,7 +340,8 @@ class TrustFollowing:
 
     def compare(self) -> Difference:
         """Tell how far the rows are from what the log says up to the event that they are told as of."""
-        with self._store.read(SYSTEM) as tx:
+        # At one instant: a worker that follows meanwhile is no difference.
+        with self._store.read_at_one_instant(SYSTEM) as tx, _without_collecting():
             return self._read_all(tx, self._policies.of(tx).trust, as_of_mark=True).difference
 
     def rebuild(self, wrote: Callable[[int, int], None]) -> Difference:
@@ -340,8 +358,9 @@ class TrustFollowing:
             self._worker_state.seize_lease(tx, LEASE, self._name, LEASE_SECONDS)
             return self._policies.of(tx).trust
 
-        loaded = self._load(self._store.transact(SYSTEM, seize))
+        rules = self._store.transact(SYSTEM, seize)
         try:
+            loaded = self._load(rules)
             while self._unwritten is not None:
                 wrote(self._write(self._unwritten), loaded.rows)
         except _Overtaken:
@@ -372,6 +391,12 @@ class TrustFollowing:
 
     def _follow(self, tree: TrustTree) -> int:
         """Count what the log says since, and who has joined; write what it moved."""
+        with self._keeping_lease():
+            self._unwritten = self._carry(tree)
+        return self._write(self._unwritten)
+
+    def _carry(self, tree: TrustTree) -> _Unwritten:
+        """Carry through the tree what the log says since, and who has joined."""
         after = 0 if self._mark is None else self._mark.seq
         touched: dict[int, None] = {}
         ignored: list[_Ignored] = []
@@ -399,10 +424,7 @@ class TrustFollowing:
                 )
             states = np.union1d(tree.states.behind(arrays), own_changed)
             chunks = _chunks_of_all(tree, arrays, tree.scores.behind(arrays), states)
-        self._unwritten = _Unwritten(
-            chunks=deque(chunks), mark=self._mark_after(tree, batch), ignored=ignored
-        )
-        return self._write(self._unwritten)
+        return _Unwritten(chunks=deque(chunks), mark=self._mark_after(tree, batch), ignored=ignored)
 
     def _read_batch(self, tx: Tx, after: int) -> _Batch:
         upto = trust_log.head(tx)
@@ -484,6 +506,18 @@ class TrustFollowing:
         )
 
 
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Put the search for unreachable circles off: reading everybody makes none, and much to search."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def _is_epoch_due(tx: Tx, rules: TrustRules) -> bool:
     last = trust_rows.epoch_started_at(tx)
     if last is None:
@@ -532,7 +566,6 @@ def _chunks(
 
 def _read_members(tx: Tx, tree: TrustTree) -> list[tuple[Any, list[Any]]]:
     """Put everybody into the tree; return the written scores by index."""
-    tree.add_campaigns(trust_rows.campaign_ids(tx))
     ids: list[str] = []
     inviters: list[str | None] = []
     joined: list[Instant] = []
@@ -545,6 +578,8 @@ def _read_members(tx: Tx, tree: TrustTree) -> list[tuple[Any, list[Any]]]:
         joined += columns[3]
         kinds += columns[4]
         scores.append(np.array(columns[5:9], dtype=np.float32))  # None becomes NaN: never written
+    # After those who came through them: a campaign that is made meanwhile must not be missing.
+    tree.add_campaigns(trust_rows.campaign_ids(tx))
     if not ids:
         return []
     indexes = tree.add_many(ids, inviters, joined, kinds)

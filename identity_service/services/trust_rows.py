@@ -183,23 +183,23 @@ def place(tx: Tx, member_id: str) -> Any | None:
     return tx.one(_PLACE, id=member_id)
 
 
-def places(tx: Tx) -> Iterator[list[Any]]:
-    """Yield everybody's place and written score, in batches."""
+def places(tx: Tx) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield everybody's place and written score, in batches of plain rows."""
     return _batches(tx, _PLACES)
 
 
 def campaign_ids(tx: Tx) -> list[str]:
-    return [row.id for batch in _batches(tx, _CAMPAIGNS) for row in batch]
+    return [row[0] for batch in _batches(tx, _CAMPAIGNS) for row in batch]
 
 
-def states(tx: Tx) -> Iterator[list[Any]]:
-    """Yield every written state, in batches."""
+def states(tx: Tx) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield every written state, in batches of plain rows."""
     return _batches(tx, _STATES)
 
 
-def _batches(tx: Tx, statement: Statement) -> Iterator[list[Any]]:
+def _batches(tx: Tx, statement: Statement) -> Iterator[list[tuple[Any, ...]]]:
     after = ""
-    while rows := tx.all(statement, after=after, limit=_BATCH):
+    while rows := tx.rows(statement, after=after, limit=_BATCH):
         yield rows
         after = rows[-1][0]
 

@@ -207,7 +207,8 @@ class TrustTree:
         for kind in event.kinds:
             self._behind.setdefault((index, kind), set()).add(event.sanction_id)
             self.ledger.record(Evidence(kind=kind, member=event.member_id))
-        return [index]
+        # Else three throw-away members could bring anybody down, and banning them would undo nothing.
+        return [index, *(self.ledger.mute(event.member_id) if EvidenceKind.BAN in event.kinds else ())]
 
     def _record_lift(self, sanction_id: str) -> list[int]:
         self._lifted.add(sanction_id)
@@ -215,13 +216,16 @@ class TrustTree:
         if bearing is None:
             return []
         index, kinds = bearing
+        touched = [index]
         for kind in kinds:
             standing = self._behind[index, kind]
             standing.discard(sanction_id)
             if not standing:
                 del self._behind[index, kind]
                 self.ledger.withdraw(Evidence(kind=kind, member=self.forest.name(index)))
-        return [index]
+                if kind is EvidenceKind.BAN:
+                    touched += self.ledger.unmute(self.forest.name(index))
+        return touched
 
     def _weigh_edge(self, event: EdgeWeighed) -> list[int]:
         index = self.ledger.set_edge_weight(event.member_id, event.weight)

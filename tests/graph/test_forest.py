@@ -205,6 +205,17 @@ def test_text_names_are_found_again(names: list[str]) -> None:
     assert list(bulk) == list(dict.fromkeys(names))
 
 
+@pytest.mark.parametrize("name", ["", "a\0", "\0", "a" * (MAX_TEXT_BYTES + 1), "\ud800", 5, b"bob", None])
+def test_a_bad_name_behind_good_ones_is_refused_in_bulk_as_it_is_alone(name: Any) -> None:
+    """Fault: NumPy takes bytes and numbers for text, and cuts NULs and long names off."""
+    index = IdIndex()
+    for more in ([], ["ж"]):
+        with pytest.raises(BadIdentifier):
+            index.extend(["ada", *more, name])
+    assert index.extend(["ada", "ж", "bob"]).tolist() == [0, 1, 2]
+    assert index.find_many(["bob", "bo", "eve", "ж", "ж" * 30]).tolist() == [2, -1, -1, 1, -1]
+
+
 def test_campaigns_are_roots_and_no_members() -> None:
     forest = InviteForest()
     campaign = forest.add_campaign("campaign:spring")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,8 +15,9 @@ from sqlalchemy import text
 from identity_service import telemetry
 from identity_service.db.store import Store, Tx
 from identity_service.ports import DAY, SECOND
-from identity_service.services import trust_following
-from identity_service.services.trust_following import LEASE_SECONDS
+from identity_service.services import trust_following, trust_rows
+from identity_service.services.trust_following import LEASE, LEASE_SECONDS, TrustFollowing
+from identity_service.services.worker_state import WorkerState
 from tests.races.contenders import race
 from tests.races.processes import start
 from tests.service.test_trust_following import assert_told
@@ -136,6 +138,72 @@ def test_of_two_workers_one_follows_and_the_other_stands_by(
     assert_told(history)
 
 
+def test_a_worker_whose_load_outlasts_its_lease_keeps_it_and_finishes(
+    world: World, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: of two workers each takes the lease while the other still loads, and neither ever finishes."""
+    history = TrustHistory(world, 6)
+    for _ in range(15):
+        history.step()
+    world.worker.sequence()
+    rival = new_world()
+    rival.clock.ahead = world.clock.ahead
+    told: list[int] = []
+    read_all = TrustFollowing._read_all
+
+    def lease_ends(tx: Tx) -> int:
+        return int(tx.select(text("SELECT value FROM marks WHERE name = 'trust.lease'"))[0].value)
+
+    def read_slowly(self: TrustFollowing, *arguments: Any, **options: Any) -> Any:
+        for _ in range(4):
+            for one in (world, rival):
+                one.clock.advance(LEASE_SECONDS * SECOND * 2 // 3)
+            patience = time.monotonic() + 60
+            while world.query(lease_ends) < world.clock.now() + LEASE_SECONDS * SECOND // 2:
+                assert time.monotonic() < patience, "nobody renews the lease"
+                time.sleep(0.01)
+            told.append(rival.worker.trust.step())
+        return read_all(self, *arguments, **options)
+
+    monkeypatch.setattr(trust_following, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(TrustFollowing, "_read_all", read_slowly)
+    assert world.worker.trust.step()
+    assert (told, rival.worker.trust.follows, world.worker.trust.follows) == ([0] * 4, False, True)
+    while world.worker.trust.step():
+        pass
+    assert_told(history)
+
+
+def test_a_worker_whose_lease_was_seized_while_it_loaded_lets_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: what was read before somebody else took over is believed."""
+    history = TrustHistory(world, 6)
+    world.worker.sequence()
+    read_all, noticed = TrustFollowing._read_all, threading.Event()
+    state = world.services.worker_state
+
+    def take(*arguments: Any) -> bool:
+        taken = WorkerState.take_lease(state, *arguments)
+        if not taken:
+            noticed.set()
+        return taken
+
+    def read_slowly(self: TrustFollowing, *arguments: Any, **options: Any) -> Any:
+        world.transact(lambda tx: state.seize_lease(tx, LEASE, "another", LEASE_SECONDS))
+        assert noticed.wait(60)
+        return read_all(self, *arguments, **options)
+
+    monkeypatch.setattr(trust_following, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(state, "take_lease", take)
+    with monkeypatch.context() as slowed:
+        slowed.setattr(TrustFollowing, "_read_all", read_slowly)
+        assert (world.worker.trust.step(), world.worker.trust.follows) == (0, False)
+    world.clock.advance(_ITS_LEASE_RUNS_OUT)
+    world.work()
+    assert_told(history)
+
+
 def test_who_was_overtaken_writes_nothing_more_and_begins_anew(
     world: World, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +305,63 @@ def test_what_was_followed_is_what_is_rebuilt_on_any_day(world: World) -> None:
     assert difference.furthest_state < 1e-10
     assert difference.furthest_score < 0.075
     assert difference.states == 0
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, name: str, happens: Callable[[], None]) -> None:
+    """Let something happen once, just before a part of everybody's rows is read."""
+    read, due = getattr(trust_rows, name), [happens]
+
+    def reads(tx: Tx) -> Any:
+        if due:
+            due.pop()()
+        return read(tx)
+
+    monkeypatch.setattr(trust_rows, name, reads)
+
+
+def test_a_worker_that_follows_meanwhile_is_no_difference_to_a_dry_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: the log is read before an event, and the rows after the worker has followed it."""
+    history = TrustHistory(world, 23)
+    for _ in range(20):
+        history.step()
+    world.work()
+
+    def follow() -> None:
+        history.speak()
+        history.impose()
+        history.show()
+        world.work()
+
+    meanwhile(monkeypatch, "states", follow)
+    difference = world.services.trust_following("rebuild").compare()
+    assert (difference.states, difference.furthest_state < 1e-10) == (0, True)
+    assert_told(history)
+
+
+def test_who_joins_by_a_new_campaign_while_a_worker_loads_is_no_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: the campaign is not known when its first member is read, and the load begins anew."""
+    history = TrustHistory(world, 24)
+    world.worker.sequence()
+
+    def join() -> None:
+        invite = {"campaign": "autumn", "channel": "link", "max_uses": 9}
+        code = world.api().post("/v1/invites", invite).json["code"]  # type: ignore[index]
+        phone = world.phone()
+        api = world.api()
+        proof = world.verify(api, phone, "registration", invite_code=code)
+        assert api.post("/v1/registrations", {"invite_code": code, "proof": proof}).status_code == 201
+
+    for name in ("places", "campaign_ids"):
+        meanwhile(monkeypatch, name, join)
+    assert world.worker.trust.step()
+    assert world.worker.trust.follows
+    world.work()
+    assert len(history.written()) == len(history.known) + 1
+    assert all(None not in row for row in history.written().values())
 
 
 def test_a_rebuild_mends_rows_while_a_worker_follows_and_the_worker_goes_on(world: World) -> None:

@@ -177,8 +177,12 @@ class TrustHistory:
         clamped = np.zeros(len(self.known), dtype=bool)
         weights: dict[int, float] = {}
         in_force = self._in_force()
+        banned = {
+            index
+            for index, one in enumerate(self.known)
+            if any(key in in_force and action == "ban" for key, (action, _) in one.sanctions.items())
+        }
         for index, one in enumerate(self.known):
-            bans = [1 for key, (action, _) in one.sanctions.items() if key in in_force and action == "ban"]
             sold = [
                 1
                 for key, (_, reason) in one.sanctions.items()
@@ -187,13 +191,14 @@ class TrustHistory:
             spoken = {
                 self._branch(index, source)
                 for source, at in one.reports
-                if at + rules.reports_forgiven_after > as_of
+                if at + rules.reports_forgiven_after > as_of and source not in banned
             }
-            vouched = 0.25 * min(3, len({self._branch(index, source) for source in one.vouches}))
+            vouching = {self._branch(index, source) for source in one.vouches if source not in banned}
+            vouched = 0.25 * min(3, len(vouching))
             matured = one.joined_at + rules.matured_after <= as_of
-            own[index] = -0.7 * min(3, len(spoken)) + min(vouched, 0.25) - (5.0 if bans else 0.0)
+            own[index] = -0.7 * min(3, len(spoken)) + min(vouched, 0.25) - (5.0 if index in banned else 0.0)
             own[index] += 4.6 if SignalKind.STAFF_VERIFIED in one.shown else 0.0
-            own[index] += mark.epoch.alpha if matured and not spoken and not bans else 0.0
+            own[index] += mark.epoch.alpha if matured and not spoken and index not in banned else 0.0
             small = 0.1 * one.has_phone + 0.05 * (one.joined_at + rules.aged_after <= as_of)
             small += 0.05 * (len(one.shown - {SignalKind.STAFF_VERIFIED}))
             private[index] = min(0.25, small) + max(0.0, vouched - 0.25)

@@ -54,6 +54,23 @@ def test_the_same_reference_counts_once_and_takes_its_report_back(ledger: Eviden
     assert ledger.travelling(3) == 0.0
 
 
+def test_who_is_muted_is_not_heard_whenever_they_spoke_and_is_heard_again(ledger: EvidenceLedger) -> None:
+    """Fault: three throw-away members bring anybody down, and banning them undoes nothing."""
+    ledger.record(report(3, 2))
+    ledger.record(report(3, 1, reference="a"))
+    ledger.record(report(3))
+    assert ledger.mute(1) == [3]
+    ledger.record(report(6, 1))
+    ledger.record(vouch(6, 1))
+    assert (ledger.facts(3).report_branches, ledger.facts(6)) == (2, Facts())
+    assert ledger.travelling_all()[[3, 6]].tolist() == [-1.4, 0.0]
+    assert ledger.sources(EvidenceKind.REPORT, 6) == []
+    ledger.withdraw(report(3, 1, reference="a"))
+    assert ledger.unmute(1) == [6], "of the other nothing is left"
+    assert (ledger.facts(3).report_branches, ledger.facts(6).report_branches) == (2, 1)
+    assert ledger.facts(6).vouch_branches == 1
+
+
 def test_nobody_and_no_campaign_speaks_about_themselves(ledger: EvidenceLedger) -> None:
     ledger.forest.add_campaign(100)
     for kind, member, source in itertools.product(

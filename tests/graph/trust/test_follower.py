@@ -23,7 +23,7 @@ FLAGS = [kind for kind in EvidenceKind if not kind.has_source]
 
 @dataclass
 class History:
-    """A random stream of joins, evidence, withdrawals, edge changes and epochs, and a log to replay it."""
+    """A random stream of joins, evidence, withdrawals, mutings, edge changes and epochs, and a log of it."""
 
     seed: int
     follower: TrustFollower = field(default_factory=lambda: TrustFollower(InviteForest()))
@@ -39,7 +39,7 @@ class History:
 
     def do(self, what: str, argument: object) -> None:
         self.log.append((what, argument))
-        self.touched |= {index for index in [perform(self.follower, what, argument)] if index is not None}
+        self.touched |= set(perform(self.follower, what, argument))
         if what in {"seed", "join"}:
             self.members.append(argument[0] if isinstance(argument, tuple) else str(argument))
 
@@ -54,6 +54,8 @@ class History:
             self.do("apply", self.evidence(self.random.choice(FLAGS)))
         elif chance < 0.85:
             self.spoken()
+        elif chance < 0.87:
+            self.do(self.random.choice(["mute", "mute", "unmute"]), self.random.choice(self.members))
         elif chance < 0.95:
             past = [argument for what, argument in self.log[-300:] if what == "apply"]
             if past:
@@ -83,23 +85,27 @@ class History:
             self.log.pop()  # a refused piece never stood in the log
 
 
-def perform(follower: TrustFollower, what: str, argument: object) -> int | None:
+def perform(follower: TrustFollower, what: str, argument: object) -> list[int]:
     match what, argument:
         case "seed", str(name):
-            return follower.forest.add_seed(name)
+            return [follower.forest.add_seed(name)]
         case "campaign", str(name):
-            return follower.forest.add_campaign(name)
+            return [follower.forest.add_campaign(name)]
         case "join", (str(name), str(inviter)):
-            return follower.forest.add(name, inviter=inviter)
+            return [follower.forest.add(name, inviter=inviter)]
         case "apply", Evidence() as evidence:
-            return follower.apply(evidence)
+            return [follower.apply(evidence)]
         case "withdraw", Evidence() as evidence:
-            return follower.withdraw(evidence)
+            return [follower.withdraw(evidence)]
+        case "mute", str(name):
+            return [follower.renew(index) for index in follower.ledger.mute(name)]
+        case "unmute", str(name):
+            return [follower.renew(index) for index in follower.ledger.unmute(name)]
         case "weigh", (str(name), float(weight)):
-            return follower.set_edge_weight(name, weight)
+            return [follower.set_edge_weight(name, weight)]
         case "epoch", AlphaEpoch() as epoch:
             follower.start_epoch(epoch)
-    return None
+    return []
 
 
 def scores(follower: TrustFollower) -> list[TrustScore]:
@@ -157,8 +163,13 @@ def test_the_order_of_evidence_does_not_matter_to_the_ledger() -> None:
     pieces = [argument for what, argument in history.log if what == "apply"]
     forest = history.follower.forest
     one, other = TrustFollower(forest), TrustFollower(forest)
+    muted = history.members[::5]
     for piece in pieces:
         one.apply(piece)  # type: ignore[arg-type]
+    for name in muted:
+        perform(one, "mute", name)
+    for name in muted:
+        perform(other, "mute", name)
     for piece in sorted(pieces, key=repr):
         other.apply(piece)  # type: ignore[arg-type]
     assert (one.ledger.travelling_all() == other.ledger.travelling_all()).all()
