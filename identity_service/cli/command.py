@@ -56,7 +56,21 @@ def _common_options() -> list[click.Parameter]:
     ]
 
 
-class Command(click.RichCommand):
+def _as_written(options: dict[str, Any]) -> dict[str, Any]:
+    """Let the mark of a paragraph that keeps its lines stand in raw docstrings, where it is two characters."""
+    if options.get("help"):
+        options["help"] = options["help"].replace("\\b\n", "\b\n")
+    return options
+
+
+class Plain(click.RichCommand):
+    """A command that prints no data."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **_as_written(options))
+
+
+class Command(Plain):
     """A command that prints data: with `--json` and `--as`, before or after everything else."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import rich_click as click
 
-from identity_service.cli.command import WHEN, TopicAlone
+from identity_service.cli.command import WHEN, Plain, TopicAlone
 from identity_service.cli.output import message, print_fields, print_json, progress
 from identity_service.cli.session import Session, pass_session
 from identity_service.config import Settings, share_metrics
@@ -40,7 +40,7 @@ _LOGGING: Final[dict[str, Any]] = {
 }
 
 
-@click.command(cls=click.RichCommand)
+@click.command(cls=Plain)
 @click.option("--host", default=DEFAULT_HOST, show_default=True, help="The address to listen on.")
 @click.option(
     "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(1, 65535), help="And the port."
@@ -69,7 +69,7 @@ def serve(session: Session, host: str, port: int, workers: int | None) -> None:
         run_web(settings, host, port, workers=workers, revive=True)
 
 
-@click.command(cls=click.RichCommand)
+@click.command(cls=Plain)
 @pass_session
 def worker(session: Session) -> None:
     """Send messages, number the journal, and do what time does by itself.
@@ -90,7 +90,7 @@ def worker(session: Session) -> None:
     working.run()
 
 
-@click.command(cls=click.RichCommand)
+@click.command(cls=Plain)
 def openapi() -> None:
     """Print the OpenAPI description of the REST API, as YAML."""
     from identity_service.api.openapi import document_yaml

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from identity_service.policy.levels import PHONE_KINDS, Ladder, MemberFacts, verdicts
+from identity_service.policy.levels import PHONE_KINDS, Conditions, Ladder, MemberFacts, verdicts
 from identity_service.policy.many import ManyFacts, place_many
 from identity_service.ports import DAY, Instant
 
@@ -268,10 +268,10 @@ class Comparison:
             old.allowance[at],
             places[0],
         )
-        if loses:
-            because = self._failed(after, places[0], facts[1], at)
-        else:
-            because = self._failed(before, places[1], facts[0], at)
+        ladder, place, many = (after, places[0], facts[1]) if loses else (before, places[1], facts[0])
+        because = dict.fromkeys(self._failed(ladder, place, many, at))
+        if old.may_earn[at] != new.may_earn[at]:
+            because |= dict.fromkeys(self._failed_to_earn(ladder, many, at))
         return Affected(
             severity=severity,
             rank=-(self._seen + at),
@@ -294,6 +294,18 @@ class Comparison:
         place = min(place, len(ladder.levels) - 1)
         level = ladder.levels[place]
         asked = level.kept_by if ladder.place_of(one.level) >= place else level.enter
+        yield from self._unmet(ladder, asked, one)
+
+    def _failed_to_earn(self, ladder: Ladder, many: ManyFacts, at: int) -> Iterator[str]:
+        """Yield the rules by which a member may not give what it earned, whatever its level."""
+        one = one_of(many, ladder, at)
+        asked = ladder.spending(one)
+        if asked is None:
+            yield "no_level_earns"
+        else:
+            yield from self._unmet(ladder, asked, one)
+
+    def _unmet(self, ladder: Ladder, asked: Conditions, one: MemberFacts) -> Iterator[str]:
         for verdict in verdicts(asked, one, ladder.rules, self.now):
             if not verdict.passed:
                 yield verdict.rule.value

@@ -30,6 +30,7 @@ def test_every_command_has_help_that_says_what_it_does(name: tuple[str, ...]) ->
     assert "Usage:" in shown
     about = shown.partition("Options")[0].split("\n\n")[-1]
     assert len(about.split()) > 3
+    assert "\\b" not in shown  # the mark of a paragraph that keeps its lines
 
 
 def test_the_operator_is_named_in_the_audit(run: Terminal, world: World) -> None:

@@ -245,6 +245,19 @@ def test_the_policy_in_force_changes_nothing_for_anybody(run: Terminal, crowd: W
     assert "levels" in run("policy", "simulate", str(file), code=2).stderr
 
 
+@pytest.mark.usefixtures("small_world")
+def test_who_may_earn_no_more_at_an_unchanged_level_is_told_why(
+    run: Terminal, crowd: World, tmp_path: Path
+) -> None:
+    """What gates the giving is the lowest earning level's, not that of the member's own."""
+    file = tmp_path / "older.toml"
+    file.write_text(changed("older", {'age = "30d" ': 'age = "300d" ', 'age = "60d" }': 'age = "300d" }'}))
+    told = run.json("policy", "simulate", str(file), "--no-economy", "--list", "100")
+    lost = [one for one in told["most_affected"] if one["earns_after"] < one["earns_before"]]
+    assert any(one["level_before"] == one["level_after"] == "trusted" for one in lost)
+    assert all("age" in one["because"] for one in lost)
+
+
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_nobody_to_simulate_on_is_no_error(run: Terminal, world: World, tmp_path: Path) -> None:
     file = tmp_path / "same.toml"
