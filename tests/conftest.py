@@ -17,6 +17,7 @@ from identity_service.db import migrate
 from identity_service.db.store import prepare_engine
 from identity_service.db.tables import metadata
 from tests.support import browser, postgres
+from tests.support.quick_apps import compile_addresses_once
 from tests.support.world import World
 
 _server = pytest.StashKey[postgres.Server]()
@@ -27,6 +28,7 @@ hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    compile_addresses_once()
     config.stash[_server] = postgres.start_for_run(config)
 
 

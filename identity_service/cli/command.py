@@ -57,7 +57,7 @@ def _common_options() -> list[click.Parameter]:
 
 
 def _as_written(options: dict[str, Any]) -> dict[str, Any]:
-    """Let the mark of a paragraph that keeps its lines stand in raw docstrings, where it is two characters."""
+    """Let the mark of a paragraph that keeps its lines stand in raw docstrings: there it is two letters."""
     if options.get("help"):
         options["help"] = options["help"].replace("\\b\n", "\b\n")
     return options
