@@ -175,7 +175,7 @@ def without_small_groups(
     Parameters
     ----------
     counted : table name → the column that counts the members of a row's group
-        In these tables a row whose count is 1 to `smallest` − 1 keeps its texts, and loses its numbers.
+        In these tables a row whose count is 1 to `smallest` − 1 keeps what names it, and loses its figures.
     """
     return replace(
         report,
@@ -188,11 +188,21 @@ def without_small_groups(
 
 def _blanked(one: Table, counted: str, smallest: int) -> Table:
     counts = one.column(counted)
-    texts = [column.unit is Unit.TEXT for column in one.columns]
+    kept = [names_a_row(one, column) for column in one.columns]
     rows = tuple(
         row
         if not isinstance(count, int) or count == 0 or count >= smallest
-        else tuple(cell if is_text else None for cell, is_text in zip(row, texts, strict=True))
+        else tuple(cell if is_key else None for cell, is_key in zip(row, kept, strict=True))
         for row, count in zip(one.rows, counts, strict=True)
     )
     return replace(one, rows=rows)
+
+
+_PLACES: Final = frozenset({"age", "generation", "place", "window_days"})
+
+
+def names_a_row(one: Table, column: Column) -> bool:
+    """Tell whether a column says which row it is, and not how much: a date tells about nobody."""
+    return (
+        column.unit in (Unit.TEXT, Unit.INSTANT) or column.name in (one.x, one.by) or column.name in _PLACES
+    )

@@ -29,7 +29,7 @@ from identity_service.dashboard.shapes import FILTERS
 from identity_service.db.store import Tx
 from identity_service.errors import Actor, FieldError, Refused, Unavailable
 from identity_service.services.dashboard_access import DashboardSession, Role
-from identity_service.services.paging import Paging, read_cursor
+from identity_service.services.paging import Page, Paging, read_cursor
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -242,8 +242,9 @@ def paging(limit: int = _PAGE) -> Paging:
     Raises:
         Refused: `cursor_invalid`.
     """
-    cursor = request.args.get("cursor", "")
-    return Paging(limit=limit, after=read_cursor(cursor) if cursor else None)
+    given = request.args.get("cursor", "")
+    viewer: Viewer = g.viewer
+    return Paging(limit=limit, after=read_cursor(viewer.names.cursor_of(given)) if given else None)
 
 
 def asked(name: str, longest: int = 255) -> str:
@@ -300,6 +301,13 @@ def no_such_page(rest: str) -> Response:
     del rest
     g.viewer = viewer_of(services_of_app())
     return page("error.html", 404, code="not_found", detail="")
+
+
+@dashboard.app_template_global("next_cursor")
+def next_cursor(found: Page[Any]) -> str:
+    """Return what stands for a list's next page in an address, for whoever looks."""
+    viewer: Viewer = g.viewer
+    return viewer.names.cursor(found.next_cursor or "")
 
 
 @dashboard.app_template_global("asset")

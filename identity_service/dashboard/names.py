@@ -12,11 +12,12 @@ import binascii
 from typing import Final
 
 from identity_service.crypto import Hasher, Seal, SealBroken
-from identity_service.errors import not_found
+from identity_service.errors import Refused, not_found
 from identity_service.services.dashboard_access import Role
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PLACE: Final = "dashboard.member"
+_CURSOR_PLACE: Final = "dashboard.cursor"
 _SHOWN_OF_ID: Final = 8
 
 
@@ -37,14 +38,34 @@ class Names:
         """Return what stands for a member in an address."""
         if self._open:
             return member_id
-        return base64.urlsafe_b64encode(self._seal.close(member_id.encode(), _PLACE)).decode().rstrip("=")
+        return self._closed(member_id, _PLACE)
 
     def id_of(self, ref: str) -> str:
         """Raises: Refused `not_found`."""
         if self._open:
             return ref
+        found = self._opened(ref, _PLACE)
+        if found is None:
+            raise not_found("member")
+        return found
+
+    def cursor(self, cursor: str) -> str:
+        """Return what stands for a list's cursor in an address: in clear it is a row's id."""
+        return cursor if self._open else self._closed(cursor, _CURSOR_PLACE)
+
+    def cursor_of(self, given: str) -> str:
+        """Raises: Refused `cursor_invalid`."""
+        found = given if self._open else self._opened(given, _CURSOR_PLACE)
+        if found is None:
+            raise Refused("cursor_invalid", "This cursor was not made by this page.")
+        return found
+
+    def _closed(self, text: str, place: str) -> str:
+        return base64.urlsafe_b64encode(self._seal.close(text.encode(), place)).decode().rstrip("=")
+
+    def _opened(self, given: str, place: str) -> str | None:
         try:
-            sealed = base64.urlsafe_b64decode(ref + "=" * (-len(ref) % 4))
-            return self._seal.open(sealed, _PLACE).decode()
+            sealed = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
+            return self._seal.open(sealed, place).decode()
         except (binascii.Error, ValueError, IndexError, SealBroken):
-            raise not_found("member") from None
+            return None

@@ -169,13 +169,13 @@ def _crossed(viewer: Viewer, table: Table, x: str, by: str) -> ShownTable:
     columns = {column.name: column for column in table.columns}
     value, hottest = columns[table.y[0]], _hottest(table)
     records = table.records()
-    down, across = (list(dict.fromkeys(one[name] for one in records)) for name in (by, x))
+    down, across = ([one for one in dict.fromkeys(table.column(name)) if one is not None] for name in (by, x))
     found = {(one[by], one[x]): one[value.name] for one in records}
 
     def cell(pair: tuple[Cell, Cell]) -> ShownCell:
         here = found.get(pair)
         if here is None:
-            return ShownCell(text="", is_number=True)
+            return ShownCell(text=NOTHING if pair in found else "", is_number=True)
         heat = round(9 * float(here) / hottest) if hottest > 0 else None
         return ShownCell(text=_text(viewer.say, value, here), is_number=True, heat=heat)
 
@@ -271,14 +271,20 @@ def _drawing(viewer: Viewer, table: Table) -> str | None:
     if table.chart not in _DRAWN or table.x is None or not table.rows:
         return None
     columns = {column.name: column for column in table.columns}
-    lines = _lines(viewer.say, table, columns)
-    if table.chart is not Chart.LINE:
-        lines = [line | {"values": line["values"][:_DRAWN_BARS]} for line in lines]
-    labels = list(dict.fromkeys(_label(viewer, columns[table.x], cell) for cell in table.column(table.x)))
-    if table.chart is not Chart.LINE:
-        labels = labels[:_DRAWN_BARS]
+    along = _along(table, columns[table.x])
+    labels = [_label(viewer, columns[table.x], place) for place in along]
+    lines = _lines(viewer.say, table, columns, along)
     unit = columns[table.y[0]].unit
     return json.dumps({"kind": table.chart.value, "labels": labels, "lines": lines, "unit": unit.value})
+
+
+def _along(table: Table, x: Column) -> list[Cell]:
+    """Return the places of the drawing; a row without one (the sum over all) is for the table alone."""
+    places: list[Cell] = [place for place in dict.fromkeys(table.column(x.name)) if place is not None]
+    if table.chart is not Chart.LINE:
+        return places[:_DRAWN_BARS]
+    # Each group brings its own places: only their order, not the rows', is that of the axis.
+    return sorted(places, key=lambda place: str(place) if x.unit is Unit.INSTANT else float(place or 0))
 
 
 def _label(viewer: Viewer, column: Column, cell: Cell) -> str:
@@ -287,21 +293,25 @@ def _label(viewer: Viewer, column: Column, cell: Cell) -> str:
     return _text(viewer.say, column, cell)
 
 
-def _lines(say: Say, table: Table, columns: dict[str, Column]) -> list[dict[str, Any]]:
+def _lines(say: Say, table: Table, columns: dict[str, Column], along: list[Cell]) -> list[dict[str, Any]]:
+    """Return each line with a value, or a gap, for every place."""
     records = table.records()
     groups = list(dict.fromkeys(one[table.by] for one in records)) if table.by else [None]
     lines = []
     for group in groups:
-        chosen = [one for one in records if table.by is None or one[table.by] == group]
+        at = {one[table.x or ""]: one for one in records if table.by is None or one[table.by] == group}
+
+        def values(name: str, at: dict[Cell, dict[str, Cell]] = at) -> list[Cell]:
+            return [at[place][name] if place in at else None for place in along]
+
         for name in table.y:
             column = columns[name]
             title = column_title(say, column)
             line = {
                 "name": title if group is None or table.by is None else f"{title}, {group}",
-                "values": [one[name] for one in chosen],
+                "values": values(name),
             }
             if column.low is not None and column.high is not None:
-                line["low"] = [one[column.low] for one in chosen]
-                line["high"] = [one[column.high] for one in chosen]
+                line |= {"low": values(column.low), "high": values(column.high)}
             lines.append(line)
     return lines[:_DRAWN_LINES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -90,6 +91,21 @@ def test_members_come_in_pages_and_by_state(world: World, admin: Visitor) -> Non
     assert ids[29] in admin.get(f"/members?cursor={cursor}").text
     assert ids[0] not in admin.get("/members?state=banned").text
     admin.get("/members?cursor=%00", code=400)
+
+
+def test_a_growth_roles_cursor_tells_no_id_and_none_from_elsewhere_is_taken(
+    world: World, admin: Visitor, growth: Visitor
+) -> None:
+    for _ in range(30):
+        world.seed()
+    first = growth.get("/members").text
+    sealed = first.split("cursor=")[1].split('"')[0]
+    assert b"mem_" not in base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+    names = r">(M-\w{4}-\w{4})<"
+    following = re.findall(names, growth.get(f"/members?cursor={sealed}").text)
+    assert len(set(following) | set(re.findall(names, first))) == 30
+    plain = admin.get("/members").text.split("cursor=")[1].split('"')[0]
+    growth.get(f"/members?cursor={plain}", code=400)
 
 
 def test_a_full_number_is_read_for_a_reason_that_is_journalled(

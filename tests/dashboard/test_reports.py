@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import json
 import re
+from typing import Any
 
 import pytest
 
-from graph.growth.report import Chart, Column, Definition, Report, Unit, table
-from identity_service.dashboard.reports import discreet
+from graph.growth.report import Chart, Column, Definition, Report, Unit, estimated, table
+from identity_service.dashboard.frame import Say, Viewer
+from identity_service.dashboard.names import Names
+from identity_service.dashboard.reports import _drawing, discreet
 from identity_service.ports import DAY
+from identity_service.services.dashboard_access import Role
 from tests.dashboard.conftest import Visitor
 from tests.support.network import plant
 from tests.support.world import World
@@ -31,6 +37,19 @@ def network(world: World) -> dict[int, str]:
         joined_at=lambda number: now - 60 * DAY + number * DAY // 2,
         last_seen_at=now,
     )
+
+
+@pytest.fixture
+def app_viewer(world: World) -> Viewer:
+    """Somebody of the growth role, without a browser."""
+    services = world.services
+    token = world.transact(
+        lambda tx: services.dashboard.sign_in(tx, services.dashboard.make_link(tx, Role.GROWTH, "olga").token)
+    )
+    session = world.query(lambda tx: services.dashboard.session(tx, token))
+    assert session is not None
+    names = Names(Role.GROWTH, services.hasher, services.seal)
+    return Viewer(services=services, session=session, form_token="", names=names, say=Say("en"))
 
 
 def test_every_report_is_listed_and_shown(world: World, network: dict[int, str], admin: Visitor) -> None:
@@ -104,6 +123,50 @@ def test_groups_are_counted_by_their_persons() -> None:
     shown = discreet(report).tables
     assert shown[0].rows == (("SE", 5), ("RU", None), ("BR", 0))
     assert shown[1].rows == (("x", 1),)
+
+
+def drawings(text: str) -> list[dict[str, Any]]:
+    """Return what the page's charts draw."""
+    return [json.loads(html.unescape(one)) for one in re.findall(r'data-drawing="([^"]*)"', text)]
+
+
+def test_lines_keep_their_places_where_small_groups_are_blanked(
+    network: dict[int, str], admin: Visitor, growth: Visitor
+) -> None:
+    shown = drawings(growth.get("/reports/k-factor?cohort=day").text)
+    whole = drawings(admin.get("/reports/k-factor?cohort=day").text)
+    for ours, all_of_it in zip(shown, whole, strict=True):
+        assert ours["labels"] == all_of_it["labels"] == sorted(set(ours["labels"]))
+        for line in ours["lines"]:
+            assert len(line["values"]) == len(ours["labels"])
+    square = growth.get("/reports/cohorts?cohort=day").text.split('id="table-retention"')[1]
+    head = square.split("<tbody>")[0]
+    assert ">–</th>" not in head
+    assert ">–</td>" not in "".join(re.findall(r"<tr><td[^>]*>[^<]*</td>", square))
+
+
+def test_each_lines_values_stand_at_their_own_places(world: World, app_viewer: Viewer) -> None:
+    columns = [
+        Column(name="since", title="From", unit=Unit.INSTANT),
+        Column(name="window_days", title="Window"),
+        Column(name="members", title="Members"),
+        *estimated("k", "K", Unit.RATIO),
+    ]
+    days = [f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3)]
+    rows = [
+        (days[1], 7, 9, 0.2, 0.1, 0.3),
+        (days[2], 7, 2, 0.5, 0.4, 0.6),
+        (days[0], 30, 9, 0.7, 0.6, 0.8),
+        (days[1], 30, 9, 0.9, 0.8, 1.0),
+        (None, 30, 99, 8.0, 7.0, 9.0),
+    ]
+    made = table("k", "K", columns, rows, chart=Chart.LINE, x="since", y=("k",), by="window_days")
+    nothing = Definition(name="x", title="", question="", metrics=())
+    report = Report(definition=nothing, n=9, of="members", tables=(made,))
+    drawn = json.loads(_drawing(app_viewer, discreet(report).tables[0]) or "")
+    assert drawn["labels"] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert [line["values"] for line in drawn["lines"]] == [[None, 0.2, None], [0.7, 0.9, None]]
+    assert drawn["lines"][1]["low"] == [0.6, 0.8, None]
 
 
 def test_titles_come_in_the_readers_language(network: dict[int, str], admin: Visitor) -> None:
