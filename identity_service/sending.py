@@ -2,7 +2,8 @@
 
 Each provider has threads of its own and takes no more messages at once than it has threads: one that is slow
 or down holds up its own messages only, and nothing else that the worker does.  What a provider has no room
-for goes back to the queue for a moment; one that asked for patience gets it.
+for goes back to the queue until there is likely a place, so that the next look finds the messages of others;
+one that asked for patience gets it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import structlog
 
 from identity_service import telemetry
 from identity_service.container import Container
+from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
 from identity_service.ports import SECOND
 from identity_service.services.delivery import Asked, Claimed, Followed
@@ -28,10 +30,15 @@ log = structlog.get_logger("sender")
 IDLE_SECONDS: Final = 0.1
 AT_ONCE: Final = 8
 _BATCH: Final = 20
+_WIDE_BATCH: Final = 100
+"""Claimed at once while a provider has no room: its messages must not hide those of the others."""
 _LONGEST_PAUSE: Final = 5.0
 _LONGEST_PATIENCE: Final = 60.0
 _FOLLOWING_SECONDS: Final = 5.0
-_NO_ROOM: Final = SECOND // 2
+_USUAL_SECONDS: Final = 0.25
+_SHORTEST_WAIT: Final = 0.1
+_LONGEST_LINE: Final = 20.0
+"""Beyond a provider's patience: it may be well again at any time, and must not stand idle for long."""
 
 
 def _broken() -> ProviderFailure:
@@ -52,13 +59,16 @@ def _asked(routed: Routed, started: float) -> Asked:
 
 
 class Desk:
-    """One provider's counter: how many messages are with it, and until when it wants none."""
+    """One provider's counter: how many messages are with it, who waits, and until when it wants none."""
 
     def __init__(self, name: str, at_once: int) -> None:
         self.name, self._at_once = name, at_once
         self._lock = threading.Lock()
         self._busy = 0
         self._away_until = 0.0
+        self._usual = _USUAL_SECONDS
+        self._moved_at = monotonic()
+        self._line_until = 0.0
 
     @property
     def is_away(self) -> bool:
@@ -74,11 +84,27 @@ class Desk:
             if self._busy >= self._at_once or self.is_away:
                 return False
             self._busy += 1
+            self._moved_at = monotonic()
             return True
 
-    def free(self) -> None:
+    def free(self, seconds: float) -> None:
+        """Give a place back that was taken for so long."""
         with self._lock:
             self._busy -= 1
+            self._moved_at = monotonic()
+            self._usual += (seconds - self._usual) / 4
+
+    def line_up(self) -> float:
+        """Return the seconds after which one more message, behind those told before, likely finds a place."""
+        with self._lock:
+            now = monotonic()
+            opens = max(now, self._away_until)
+            # Where nothing has moved for longer than usual, it takes at least that long.
+            each = max(self._usual, now - self._moved_at) / self._at_once
+            self._line_until = max(self._line_until, opens) + each
+            if self._line_until > opens + _LONGEST_LINE:
+                self._line_until = opens + each
+            return max(_SHORTEST_WAIT, self._line_until - now)
 
     @property
     def places(self) -> int:
@@ -122,25 +148,31 @@ class Sender:
             pool.shutdown()
 
     def _round(self, pools: Mapping[str, ThreadPoolExecutor]) -> bool:
-        """Claim as many as there is room for, and give each to its provider's threads."""
-        room = sum(desk.places for desk in self._desks.values() if not desk.is_away)
-        claimed = self._claim(min(room, _BATCH)) if room else []
-        handed = [self._hand_out(message, pools) for message in claimed]
-        return any(handed)
+        """Claim as many as there is room for, give each to its provider's threads, and put the rest back.
 
-    def _hand_out(self, message: Claimed, pools: Mapping[str, ThreadPoolExecutor]) -> bool:
-        if message.decoy:
-            self._withhold(message)
-            return True
-        routed = self._route(message)
-        assert routed.choice.provider is not None
-        desk = self._desks[routed.choice.provider.name]
+        Returns:
+            Whether anything was claimed: more may wait behind it.
+        """
+        open_ = [desk for desk in self._desks.values() if desk.places and not desk.is_away]
+        if not open_:
+            return False
+        all_open = len(open_) == len(self._desks)
+        claimed = self._claim(min(sum(desk.places for desk in open_), _BATCH) if all_open else _WIDE_BATCH)
+        for message in claimed:
+            if message.decoy:
+                self._withhold(message)
+        routed = self._routed([message for message in claimed if not message.decoy])
+        self._put_back([one for one in routed if not self._hand_out(*one, pools)])
+        return bool(claimed)
+
+    def _hand_out(self, message: Claimed, routed: Routed, pools: Mapping[str, ThreadPoolExecutor]) -> bool:
+        """Give a message to its provider's threads; return whether there was a place."""
+        desk = self._desk_of(routed)
         if not desk.take():
-            store, delivery = self._services.store, self._services.delivery
-            store.transact(SYSTEM, lambda tx: delivery.put_back(tx, message, tx.now + _NO_ROOM))
             return False
 
         def carry() -> None:
+            started = monotonic()
             try:
                 self._carry(message, routed)
             except Unavailable as error:
@@ -148,7 +180,7 @@ class Sender:
             except Exception as error:  # noqa: BLE001 - nobody else would tell
                 _tell_fault(error)
             finally:
-                desk.free()
+                desk.free(monotonic() - started)
 
         pools[desk.name].submit(carry)
         return True
@@ -162,7 +194,7 @@ class Sender:
             if message.decoy:
                 self._withhold(message)
             else:
-                self._carry(message, self._route(message))
+                self._carry(*self._routed([message])[0])
         return len(claimed)
 
     # -- asked later ------------------------------------------------------------------------------------
@@ -209,11 +241,31 @@ class Sender:
             return []  # looked first, so that an idle worker never asks for SQLite's write lock
         return store.transact(SYSTEM, lambda tx: delivery.claim(tx, limit))
 
-    def _route(self, message: Claimed) -> Routed:
-        away = [desk.name for desk in self._desks.values() if desk.is_away]
+    def _routed(self, messages: list[Claimed]) -> list[tuple[Claimed, Routed]]:
+        """Choose a provider for each."""
+        if not messages:
+            return []
+        away, routing = [desk.name for desk in self._desks.values() if desk.is_away], self._services.routing
         return self._services.store.query(
-            SYSTEM, lambda tx: self._services.routing.choose(tx, message, away=away)
+            SYSTEM, lambda tx: [(message, routing.choose(tx, message, away=away)) for message in messages]
         )
+
+    def _desk_of(self, routed: Routed) -> Desk:
+        assert routed.choice.provider is not None
+        return self._desks[routed.choice.provider.name]
+
+    def _put_back(self, crowded: list[tuple[Claimed, Routed]]) -> None:
+        """Give back what no provider had room for, all of it in one transaction."""
+        if not crowded:
+            return
+        waits = [(message, int(self._desk_of(routed).line_up() * SECOND)) for message, routed in crowded]
+        delivery = self._services.delivery
+
+        def put_back(tx: Tx) -> None:
+            for message, wait in waits:
+                delivery.put_back(tx, message, tx.now + wait)
+
+        self._services.store.transact(SYSTEM, put_back)
 
     def _carry(self, message: Claimed, routed: Routed) -> None:
         """Hand one message over, outside any transaction, and write down its outcome."""
