@@ -361,11 +361,8 @@ class Guard:
         self._evidence.answered(tx, subject_id)
 
     def learn(self, tx: Tx) -> int:
-        """Judge what could have been answered by now; where that shows an outage, blame nobody for it."""
-        count, outages = self._evidence.judge(tx)
-        for outage in outages:
-            self.decisions.release_for_outage(tx, outage.country, outage.since)
-        return count
+        """Judge what could have been answered by now, and excuse what an outage took; no block is undone."""
+        return self._evidence.judge(tx)
 
     def forget(self, tx: Tx) -> int:
         """Drop evidence and standings that nothing remembers any more; a bounded piece."""

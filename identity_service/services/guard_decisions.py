@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, bindparam, delete, func, or_, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, select, update
 
 from identity_service.crypto import Seal, SealBroken
 from identity_service.db.store import Statement, Tx, binds, insert_if_new, per_dialect
@@ -69,17 +69,6 @@ _FREE = Statement(
     update(guard_units)
     .where(_units.unit_key == bindparam("key"))
     .values(mode="judged", grade=0, until=_now, evidence_from=bindparam("from_"), decision_id=None)
-)
-_OF_COUNTRY = Statement(
-    select(_made.id)
-    .where(
-        _made.ended_at.is_(None),
-        _made.at > bindparam("since", type_=BigInteger),
-        _made.answer != "allow",
-        _made.actor == bindparam("by"),
-        or_(bindparam("country") == "all", _made.country == bindparam("country")),
-    )
-    .order_by(_made.id)
 )
 _STALE = Statement(
     select(_units.unit_key, _units.decision_id)
@@ -234,13 +223,6 @@ class GuardDecisions:
         if row.ended_at is None:
             self._free(tx, row.id, Ended.RELEASED, tx.actor.name, reason, tx.now)
         return self.get(tx, decision_id)
-
-    def release_for_outage(self, tx: Tx, country: str, since: Instant) -> int:
-        """Undo what was decided in a country since an outage began there (`all`: everywhere)."""
-        rows = tx.all(_OF_COUNTRY, country=country, since=since, by=GUARD)
-        for row in rows:
-            self._free(tx, row.id, Ended.OUTAGE, GUARD, None, since)
-        return len(rows)
 
     def _free(self, tx: Tx, decision_id: str, how: Ended, by: str, why: str | None, since: Instant) -> None:
         key = self._end(tx, decision_id, how, by, why)

@@ -8,7 +8,7 @@ the worker, a batch at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -107,6 +107,27 @@ _ANSWERED = Statement(
     .values(outcome="answered")
 )
 _FIRST_OF = Statement(select(_sends.inviter_id).where(_sends.subject_id == bindparam("subject")).limit(1))
+_before, _beside = guard_sends.alias("before"), guard_sends.alias("beside")
+# More than one phone: one that was prepared makes no control range.
+_answered_before = (
+    select(literal_column("1"))
+    .where(
+        _before.c.range_key == _sends.range_key,
+        _before.c.kind == _sends.kind,
+        _before.c.outcome == "answered",
+        _before.c.at <= _since,
+        select(literal_column("1"))
+        .where(
+            _beside.c.range_key == _before.c.range_key,
+            _beside.c.kind == _before.c.kind,
+            _beside.c.outcome == "answered",
+            _beside.c.at <= _since,
+            _beside.c.phone_id != _before.c.phone_id,
+        )
+        .exists(),
+    )
+    .exists()
+)
 _EXCUSE = Statement(
     update(guard_sends)
     .where(
@@ -115,6 +136,7 @@ _EXCUSE = Statement(
         _sends.at <= bindparam("until"),
         _sends.country == bindparam("country_"),
         _sends.outcome == "none",
+        _answered_before,
     )
     .values(outcome="excused")
 )
@@ -125,19 +147,9 @@ _EXCUSE_ALL = Statement(
         _sends.at > _since,
         _sends.at <= bindparam("until"),
         _sends.outcome == "none",
+        _answered_before,
     )
     .values(outcome="excused")
-)
-_before = guard_sends.alias("before")
-_answered_before = (
-    select(literal_column("1"))
-    .where(
-        _before.c.range_key == _sends.range_key,
-        _before.c.kind == _sends.kind,
-        _before.c.outcome == "answered",
-        _before.c.at <= _since,
-    )
-    .exists()
 )
 _JUDGED = Statement(
     select(
@@ -221,14 +233,6 @@ class Batch(NamedTuple):
     control_good: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outage:
-    """A country (or everywhere) whose outage was noticed just now, and from when it is excused."""
-
-    country: str
-    since: Instant
-
-
 class GuardEvidence:
     def __init__(self, *, policies: PolicyBook, ids: Ids) -> None:
         self._policies, self._ids = policies, ids
@@ -302,24 +306,25 @@ class GuardEvidence:
             volume=climate.volume,
             control=climate.control,
             pressed=climate.pressed,
-            outage=noticed,
+            outage=noticed and not climate.rushed,
             recovered=climate.recovered,
+            rushed=climate.rushed,
+            silent=climate.silent,
         )
 
-    def judge(self, tx: Tx) -> tuple[int, list[Outage]]:
-        """Add what was sent and could have been answered by now to the baselines.
+    def judge(self, tx: Tx) -> int:
+        """Add what was sent and could have been answered by now to the baselines; excuse what an outage took.
 
         Returns:
-            How many messages were judged, and the outages that were noticed by it.
+            How many messages were judged.
         """
-        count, noticed = 0, list[Outage]()
+        count = 0
         for kind in KINDS:
             until = tx.now - self.answers_within(tx, kind)
             since = self._take_batch(tx, kind, until)
             if since is not None:
-                judged, outages = self._judge(tx, kind, since, until)
-                count, noticed = count + judged, noticed + outages
-        return count, noticed
+                count += self._judge(tx, kind, since, until)
+        return count
 
     def _take_batch(self, tx: Tx, kind: str, until: Instant) -> Instant | None:
         """Return from when on this worker judges a kind; None where another one does, or it is too soon."""
@@ -334,7 +339,7 @@ class GuardEvidence:
             return None
         return int(row.value)
 
-    def _judge(self, tx: Tx, kind: str, since: Instant, until: Instant) -> tuple[int, list[Outage]]:
+    def _judge(self, tx: Tx, kind: str, since: Instant, until: Instant) -> int:
         thresholds = self._thresholds(tx)
         found = {
             row.country: Batch(row.sent, row.good, row.control_sent, row.control_good)
@@ -344,26 +349,30 @@ class GuardEvidence:
         ailing = [country for country, row in known.items() if row.outage_since is not None]
         # Where nothing was sent nothing has to be written: a baseline decays by itself.
         if not found and not ailing:
-            return 0, []
+            return 0
         found[EVERYWHERE] = Batch(*map(sum, zip(Batch(0, 0, 0, 0), *found.values(), strict=True)))
         everywhere = _rates(known.get(EVERYWHERE), tx.now).decayed(tx.now, thresholds)
-        noticed = []
-        for country in sorted({*found, *ailing}):
+        silent = 0
+        # Everywhere comes last: by then it is known how many countries are silent.
+        for country in sorted({*known, *found}, key=lambda name: (name == EVERYWHERE, name)):
             row, batch = known.get(country), found.get(country, Batch(0, 0, 0, 0))
             rates = _rates(row, tx.now).decayed(tx.now, thresholds)
             control = (batch.control_sent, batch.control_good)
             lately = rates.with_judged(batch.sent, batch.good, control, unusual=True)
             climate = climate_of(lately, everywhere, thresholds)
-            outage_since = _outage_since(row, climate, tx.now)
-            if outage_since is not None and (row is None or row.outage_since is None):
-                noticed.append(Outage(country=country, since=outage_since))
+            silent += climate.silent
+            if country not in found and country not in ailing:
+                continue
+            if country == EVERYWHERE and not climate.believed_everywhere(silent):
+                climate = replace(climate, outage=False)
+            outage_since = _outage_since(row, climate, tx.now, thresholds)
             is_out = outage_since is not None and tx.now - outage_since <= thresholds.outage_longest
             if outage_since is not None and is_out:
                 self._excuse(tx, kind, country, outage_since, until)
             if not (climate.pressed or is_out):
                 lately = rates.with_judged(batch.sent, batch.good, control, unusual=False)
             self._keep(tx, kind, country, lately, outage_since)
-        return found[EVERYWHERE].sent, noticed
+        return found[EVERYWHERE].sent
 
     def _excuse(self, tx: Tx, kind: str, country: str, since: Instant, until: Instant) -> None:
         if country == EVERYWHERE:
@@ -413,16 +422,18 @@ def _is_out(row: Any, now: Instant, thresholds: Thresholds) -> bool:
     )
 
 
-def _outage_since(row: Any, climate: Climate, now: Instant) -> Instant | None:
+def _outage_since(row: Any, climate: Climate, now: Instant, thresholds: Thresholds) -> Instant | None:
     """Return since when a country's outage is on: it begins, goes on, or is over.
 
-    One that lasted for too long is kept, though nobody is excused by it any more, until the control group
-    answers again: it must not begin anew at once.
+    One that lasted for too long, or that a rush ended, is kept as one that lasted for too long, though nobody
+    is excused by it any more, until the control group answers again: it must not begin anew at once.
     """
     since: Instant | None = None if row is None else row.outage_since
     if since is None:
         return now - _EXCUSED_BEFORE if climate.outage else None
-    return None if climate.recovered else since
+    if climate.recovered:
+        return None
+    return min(since, now - thresholds.outage_longest - 1) if climate.rushed else since
 
 
 def _rates(row: Any, now: Instant) -> Rates:

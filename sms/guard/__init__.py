@@ -8,7 +8,7 @@ from sms.guard.beta import share_below
 from sms.guard.blocks import Ended, Standing, Turn, grade_of, turn_of
 from sms.guard.climate import Climate, Rates, climate_of
 from sms.guard.evidence import Evidence, Tally
-from sms.guard.signals import Answer, Finding, Signal, Verdict, is_proven, is_vouched, judge
+from sms.guard.signals import Answer, Finding, Signal, Verdict, is_known, is_proven, is_vouched, judge
 from sms.guard.thresholds import Thresholds
 from sms.guard.units import Unit, Units, units_of
 
@@ -29,6 +29,7 @@ __all__ = [
     "Verdict",
     "climate_of",
     "grade_of",
+    "is_known",
     "is_proven",
     "is_vouched",
     "judge",

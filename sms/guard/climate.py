@@ -2,7 +2,11 @@
 
 Fraud adds messages, an outage takes answers away.  The two are told apart by a control group: ranges that
 have answered before.  A pump that rents fresh numbers leaves those as they were; in an outage they fall
-silent.  Ranges are counted, not messages, so that a few that were prepared cannot outvote the others.
+silent.  Ranges are counted, not messages, so that a few that were prepared cannot outvote the others, and a
+range only where several of its phones have answered.
+
+An outage can be staged all the same.  So it excuses those ranges alone, ends with the first rush, and is
+believed to be everywhere only where several countries have fallen silent.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from typing import Final
 from sms.guard.thresholds import Thresholds
 
 _LN2: Final = log(2)
+_FEWEST_COUNTRIES: Final = 3
+"""An outage everywhere is seen in so many countries."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +86,14 @@ class Climate:
     outage: bool = False
     recovered: bool = True
     """Whether the control group answers well enough for an outage to be over."""
+    rushed: bool = False
+    """Too much traffic for an outage: one that was on is over."""
+    silent: bool = False
+    """Whether ranges that answered before were written to lately and hardly any did again."""
+
+    def believed_everywhere(self, silent_countries: int) -> bool:
+        """Whether this, the climate of all countries together, is an outage."""
+        return self.outage and silent_countries >= _FEWEST_COUNTRIES
 
 
 def climate_of(country: Rates, everywhere: Rates, thresholds: Thresholds) -> Climate:
@@ -97,16 +111,18 @@ def climate_of(country: Rates, everywhere: Rates, thresholds: Thresholds) -> Cli
     volume = (country.short_sent + thresholds.quiet) / (usual_sent + thresholds.quiet)
     control = country.control_good / country.control_sent if country.control_sent else 1.0
     falling = recent < thresholds.falling_share * base
+    rushed = volume > thresholds.outage_volume
+    silent = control <= thresholds.outage_share * base
     return Climate(
         base=base,
         recent=recent,
         volume=volume,
         control=control,
         pressed=falling and volume >= thresholds.pressed_volume,
-        outage=country.control_sent >= thresholds.outage_fewest
-        and control <= thresholds.outage_share * base
-        and volume <= thresholds.outage_volume,
+        outage=country.control_sent >= thresholds.outage_fewest and silent and not rushed,
         recovered=control >= thresholds.outage_over * base,
+        rushed=rushed,
+        silent=silent and country.control_sent >= 1,
     )
 
 

@@ -58,8 +58,8 @@ class Verdict:
 def judge(evidence: Evidence, thresholds: Thresholds, *, without: Collection[Signal] = ()) -> Verdict:
     """Judge one message by every signal.
 
-    While an outage is on nobody is blocked for codes that do not come back: what would have been a block is
-    a proof of work.
+    While an outage is on nobody is blocked in a range that answered before: what would have been a block is
+    a proof of work.  Elsewhere silence means what it always does, or whoever stages an outage is free.
 
     Parameters
     ----------
@@ -73,10 +73,15 @@ def judge(evidence: Evidence, thresholds: Thresholds, *, without: Collection[Sig
         for found in look(evidence, thresholds, without)
     )
     answer = max((found.answer for found in findings), default=Answer.ALLOW)
-    if evidence.climate.outage:
+    if evidence.climate.outage and is_known(evidence.range):
         answer = min(answer, Answer.WORK)
         findings = tuple(found for found in findings if found.answer is not Answer.BLOCK)
     return Verdict(answer=answer, findings=findings)
+
+
+def is_known(range_: Tally) -> bool:
+    """Whether a range has answered by more than one phone: an outage excuses its silence."""
+    return range_.good > 1
 
 
 def is_proven(prefix: Tally) -> bool:

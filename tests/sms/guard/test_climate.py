@@ -66,6 +66,21 @@ def test_prepared_ranges_do_not_hide_a_pump_in_a_made_up_outage() -> None:
     assert not climate.outage
 
 
+def test_a_rush_ends_an_outage() -> None:
+    """Attack: stage an outage with a few prepared ranges, then pump under its cover."""
+    rates = after(5, 10, 8)
+    assert not then(rates, 4, 10, 0, (5, 0)).rushed
+    pumped = then(rates, 4, 80, 0, (5, 0))
+    assert (pumped.outage, pumped.rushed, pumped.recovered) == (False, True, False)
+
+
+def test_one_silent_country_is_no_outage_of_all() -> None:
+    climate = then(after(5, 10, 8), 4, 10, 0, (5, 0))
+    assert climate.silent
+    assert not climate.believed_everywhere(1)
+    assert climate.believed_everywhere(3)
+
+
 def test_a_quiet_night_is_no_outage() -> None:
     climate = then(after(5, 10, 8), 6, 1, 1, (1, 1))
     assert (climate.pressed, climate.outage) == (False, False)

@@ -107,13 +107,13 @@ def test_one_phone_that_never_answers(silent: int, answer: Answer | None) -> Non
 
 
 @given(prefix=tallies, wide=tallies, hundred=tallies, phone=tallies, inviter=tallies)
-def test_an_outage_blocks_nobody(
+def test_an_outage_blocks_nobody_whose_range_answered_before(
     prefix: Tally, wide: Tally, hundred: Tally, phone: Tally, inviter: Tally
 ) -> None:
     evidence = Evidence(
         climate=replace(USUAL, recent=0.02, outage=True),
         prefix=prefix,
-        range=wide,
+        range=replace(wide, good=wide.good + 2),
         hundred=hundred,
         phone=phone,
         inviter=inviter,
@@ -122,6 +122,17 @@ def test_an_outage_blocks_nobody(
     verdict = judge(evidence, RULES)
     assert verdict.answer <= Answer.WORK
     assert verdict.blocked == ()
+
+
+@given(prefix=tallies, wide=tallies, hundred=tallies, phone=tallies)
+def test_an_outage_changes_nothing_where_hardly_anybody_answered(
+    prefix: Tally, wide: Tally, hundred: Tally, phone: Tally
+) -> None:
+    """Attack: a staged outage, so that rented ranges are not blamed."""
+    rented = Evidence(
+        climate=USUAL, prefix=prefix, range=replace(wide, good=wide.good % 2), hundred=hundred, phone=phone
+    )
+    assert judge(replace(rented, climate=replace(USUAL, outage=True)), RULES) == judge(rented, RULES)
 
 
 @given(prefix=tallies, wide=tallies, phone=tallies)
