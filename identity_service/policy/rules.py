@@ -156,6 +156,7 @@ class TrustRules(Section):
     aged_after: Span
     reports_forgiven_after: Span
     edges_fade_after: Span
+    reports_a_reporter: OneLimit
     adjudicated_reasons: tuple[Annotated[str, Field(min_length=1, max_length=60)], ...]
     tolerance: Annotated[float, Field(gt=0, le=0.1, allow_inf_nan=False)]
     alpha_step: Annotated[float, Field(ge=0, le=0.1, allow_inf_nan=False)]

@@ -116,6 +116,11 @@ def take(tx: Tx, budget: Budget) -> Taken:
     return taken
 
 
+def take_within(tx: Tx, lane: str, subject: str, limit: Limit) -> bool:
+    """Take one use where the limit allows it, and say whether it did: for what is not refused without."""
+    return _take(tx, lane, subject, (limit,)) is not None
+
+
 def _take_trickle(tx: Tx, budget: Budget) -> Taken | None:
     """Take from what stays: a drop for each requester, so that a stranger cannot drink the owner's, and a few
     in all, so that many strangers cannot make it a stream.

@@ -37,31 +37,34 @@ _of_phone = select(phones.c.kind).where(phones.c.id == members.c.phone_id).scala
 _child = members.alias("child")
 _one: ColumnClause[int] = literal_column("1")
 # Most members have neither sanctions nor invitees: the row itself says for whom there is more to ask.
-FACTS: Final = select(
-    members.c.id,
-    members.c.state,
-    members.c.invites_frozen,
-    members.c.joined_at,
-    members.c.last_seen_at,
-    members.c.phone_verified_at,
-    members.c.trust_log_odds,
-    members.c.trust_conduct,
-    members.c.trust_standing,
-    members.c.trust_from_inviter,
-    members.c.level,
-    members.c.level_since,
-    members.c.earn_from,
-    members.c.review_at,
-    members.c.quota_earned,
-    _of_phone.label("phone_kind"),
-    exists(select(_one).where(sanctions.c.member_id == members.c.id)).label("sanctioned"),
-    exists(select(_one).where(_child.c.inviter_id == members.c.id)).label("inviting"),
+FACTS_OF: Final = Statement(
+    select(
+        members.c.id,
+        members.c.state,
+        members.c.invites_frozen,
+        members.c.joined_at,
+        members.c.last_seen_at,
+        members.c.phone_verified_at,
+        members.c.trust_log_odds,
+        members.c.trust_conduct,
+        members.c.trust_standing,
+        members.c.trust_from_inviter,
+        members.c.level,
+        members.c.level_since,
+        members.c.earn_from,
+        members.c.review_at,
+        members.c.quota_earned,
+        _of_phone.label("phone_kind"),
+        exists(select(_one).where(sanctions.c.member_id == members.c.id)).label("sanctioned"),
+        exists(select(_one).where(_child.c.inviter_id == members.c.id)).label("inviting"),
+    ).where(members.c.id == _member)
 )
 """What is read of a member to judge it; `Eligibility.member` turns it into facts."""
-_of_member = FACTS.where(members.c.id == _member)
-_FACTS = Statement(_of_member)
-# PostgreSQL holds the row until the end, as SQLite holds the whole store: what is decided stays true.
-_FACTS_LOCKED = Statement(_of_member, postgresql=_of_member.with_for_update(of=members, key_share=True))
+# PostgreSQL holds the row until the end, as SQLite holds the whole store: what is decided stays true.  The
+# facts are read by a statement of their own: one that waited for the row would still see the sanctions and
+# invitees of the moment at which it began to wait.
+_row = select(members.c.id).where(members.c.id == _member)
+_LOCK = Statement(_row, postgresql=_row.with_for_update(key_share=True))
 _BARS = Statement(  # when the sanctions that keep a member from inviting have all ended by themselves
     select(
         func.max(sanctions.c.expires_at).label("last_end"),
@@ -114,7 +117,7 @@ class Eligibility:
         Raises:
             Refused: `not_found`.
         """
-        return self._decide(tx, tx.one(_FACTS, member=member_id), uses)
+        return self._decide(tx, tx.one(FACTS_OF, member=member_id), uses)
 
     def decide_locked(self, tx: Tx, member_id: str, uses: int) -> Decision:
         """Decide, and hold the member's row: what is allowed can be taken in this transaction.
@@ -122,7 +125,8 @@ class Eligibility:
         Raises:
             Refused: `not_found`.
         """
-        return self._decide(tx, tx.one(_FACTS_LOCKED, member=member_id), uses)
+        tx.one(_LOCK, member=member_id)
+        return self._decide(tx, tx.one(FACTS_OF, member=member_id), uses)
 
     def _decide(self, tx: Tx, row: Any, uses: int) -> Decision:
         if row is None:

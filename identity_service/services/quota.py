@@ -29,6 +29,13 @@ _n = bindparam("n", type_=BigInteger)
 _earned = bindparam("earned", type_=BigInteger)
 """How many of `n` are earned ones."""
 _now = bindparam("now_", type_=BigInteger)
+# What is earned and unspent, as the lots say.  A process of the release before draws earned lots and knows no
+# `quota_earned`: whoever counts takes the sum anew, under the row's lock, and so puts right what that left.
+_earned_left = (
+    select(func.coalesce(func.sum(lots.c.remaining), 0))
+    .where(lots.c.member_id == bindparam("member"), lots.c.remaining > 0, lots.c.kind == "earn")
+    .scalar_subquery()
+)
 _overdue = exists(
     select(literal_column("1")).where(
         lots.c.member_id == bindparam("member"), lots.c.remaining > 0, lots.c.expires_at <= _now
@@ -51,13 +58,13 @@ _SPEND = Statement(
     update(members)
     .where(
         *_free,
-        members.c.quota_earned >= _earned,
-        members.c.quota_available - members.c.quota_earned >= _n - _earned,
+        _earned_left >= _earned,
+        members.c.quota_available - _earned_left >= _n - _earned,
     )
     .values(
         quota_available=members.c.quota_available - _n,
         quota_spent=members.c.quota_spent + _n,
-        quota_earned=members.c.quota_earned - _earned,
+        quota_earned=_earned_left - _earned,
     )
 )
 _OVERDUE = Statement(
@@ -107,7 +114,7 @@ _COUNT_EXPIRED = Statement(
     .values(
         quota_available=members.c.quota_available - _n,
         quota_expired=members.c.quota_expired + _n,
-        quota_earned=members.c.quota_earned - _earned,
+        quota_earned=_earned_left,
     )
 )
 _COUNT_GRANTED = Statement(
@@ -116,7 +123,7 @@ _COUNT_GRANTED = Statement(
     .values(
         quota_available=members.c.quota_available + _n,
         quota_granted=members.c.quota_granted + _n,
-        quota_earned=members.c.quota_earned + _earned,
+        quota_earned=_earned_left,
     )
 )
 _COUNT_REFUNDED = Statement(
@@ -125,7 +132,7 @@ _COUNT_REFUNDED = Statement(
     .values(
         quota_available=members.c.quota_available + _n,
         quota_refunded=members.c.quota_refunded + _n,
-        quota_earned=members.c.quota_earned + _earned,
+        quota_earned=_earned_left,
     )
 )
 _ADD_LOT = Statement(
@@ -310,7 +317,7 @@ class QuotaLedger:
             batch_id=grant.batch_id,
             expires_at=grant.expires_at,
         )
-        tx.run(_COUNT_GRANTED, member=grant.member_id, n=grant.amount, earned=0)
+        tx.run(_COUNT_GRANTED, member=grant.member_id, n=grant.amount)
         self._journal.tell(
             tx,
             "quota.granted",
@@ -346,7 +353,7 @@ class QuotaLedger:
             expires_at=earned.expires_at,
             period_at=earned.period_at,
         )
-        tx.run(_COUNT_GRANTED, member=earned.member_id, n=earned.amount, earned=earned.amount)
+        tx.run(_COUNT_GRANTED, member=earned.member_id, n=earned.amount)
         told = {
             "member_id": earned.member_id,
             "amount": earned.amount,
@@ -428,7 +435,7 @@ class QuotaLedger:
                 continue
             lot = tx.one(_PUT_BACK, lot=spent.lot_id, n=part)
             self._enter(tx, member_id, spent.lot_id, "refund", part, invite_id=invite_id, reason=reason)
-            tx.run(_COUNT_REFUNDED, member=member_id, n=part, earned=_of_earned(lot, part))
+            tx.run(_COUNT_REFUNDED, member=member_id, n=part)
             if lot.expires_at is not None and lot.expires_at <= tx.now:
                 self.sweep(tx, member_id)
             left -= part
@@ -468,8 +475,7 @@ class QuotaLedger:
     def _expire(self, tx: Tx, member_id: str, lot: Any, reason: str) -> int:
         if not lot.remaining or not tx.run(_EXPIRE_LOT, lot=lot.id, n=lot.remaining):
             return 0  # spent or swept by another transaction meanwhile
-        of_earned = _of_earned(lot, lot.remaining)
-        tx.run(_COUNT_EXPIRED, member=member_id, n=lot.remaining, earned=of_earned)
+        tx.run(_COUNT_EXPIRED, member=member_id, n=lot.remaining)
         self._enter(tx, member_id, lot.id, "expire", -lot.remaining, reason=reason)
         self._journal.tell(
             tx,
@@ -509,7 +515,3 @@ class QuotaLedger:
             expires_at=expires_at,
             period_at=period_at,
         )
-
-
-def _of_earned(lot: Any, amount: int) -> int:
-    return amount if lot.kind == LotKind.EARN else 0

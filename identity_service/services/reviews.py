@@ -17,11 +17,11 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import BigInteger, bindparam, select, update
 
-from identity_service.db.store import Statement, Tx, insert_if_new
+from identity_service.db.store import Statement, Tx, insert_if_new, per_dialect
 from identity_service.db.tables import marks, members
 from identity_service.policy.levels import MemberFacts, Placement
 from identity_service.ports import HOUR, Instant
-from identity_service.services.eligibility import FACTS, Eligibility
+from identity_service.services.eligibility import FACTS_OF, Eligibility
 from identity_service.services.journal import Journal
 from identity_service.services.policy_book import PolicyBook
 from identity_service.services.quota import Earned, QuotaLedger
@@ -33,9 +33,18 @@ SPREAD: Final = 1_000
 _AT_ONCE: Final = 0
 """The `review_at` of whoever is to be looked at now."""
 _MARK: Final = "reviews.policy"
+_AGAIN: Final = HOUR
+"""So often, at most, everybody is made due for one policy of the settings: while two releases run beside each
+other, each with its own, neither undoes for ever what the other has spread."""
 _now = bindparam("now_", type_=BigInteger)
-_due = FACTS.where(members.c.review_at <= _now).order_by(members.c.review_at).limit(bindparam("limit"))
-_DUE = Statement(_due, postgresql=_due.with_for_update(of=members, skip_locked=True, key_share=True))
+# Claimed first and read afterwards: the facts of a member are those of a moment at which its row is ours.
+_due = (
+    select(members.c.id)
+    .where(members.c.review_at <= _now)
+    .order_by(members.c.review_at)
+    .limit(bindparam("limit"))
+)
+_DUE = Statement(_due, postgresql=_due.with_for_update(skip_locked=True, key_share=True))
 _ANY_DUE = Statement(select(members.c.id).where(members.c.review_at <= _now).limit(1))
 # Of two that look at one member, the second finds another `review_at`.
 _SETTLE = Statement(
@@ -70,6 +79,14 @@ _GO_ON = Statement(
     .where(marks.c.name == _MARK, marks.c.text == bindparam("seen"))
     .values(value=bindparam("value_"), text=bindparam("text_"))
 )
+_TURN = Statement(select(marks.c.value).where(marks.c.name == bindparam("turn")))
+_TAKE_TURN = per_dialect(
+    lambda insert: (
+        insert(marks)
+        .values(name=bindparam("turn"), value=_now)
+        .on_conflict_do_update(index_elements=[marks.c.name], set_={"value": _now})
+    )
+)
 
 
 class ScoreMoved(Protocol):
@@ -91,14 +108,22 @@ class Reviews:
         self._quota, self._journal = quota, journal
 
     def is_due(self, tx: Tx) -> bool:
-        """Whether there is anything to do: two look-ups by an index, however many members there are."""
+        """Whether there is anything to do: a few look-ups by an index, however many members there are."""
+        if not self._policies.edition(tx).readable:
+            return False
         return tx.one(_ANY_DUE, now_=tx.now) is not None or self._unspread(tx) is not None
 
     def step(self, tx: Tx, limit: int = BATCH) -> int:
-        """Settle due members, or spread a change of policy a little further; return how many members."""
+        """Settle due members, or spread a change of policy a little further; return how many members.
+
+        A policy that this release cannot read is left to the processes that can: judged by the one before
+        it, members would count as looked at.
+        """
+        if not self._policies.edition(tx).readable:
+            return 0
         rows = tx.all(_DUE, now_=tx.now, limit=limit)
         for row in rows:
-            self._review(tx, row)
+            self._review(tx, tx.one(FACTS_OF, member=row.id))
         return len(rows) or self._spread(tx)
 
     def set_aside(self, tx: Tx) -> int:
@@ -109,8 +134,8 @@ class Reviews:
     def on_scores_moved(self, tx: Tx, moved: Iterable[ScoreMoved]) -> None:
         """Make those due whose scores cross a threshold of the policy; called by what writes the scores."""
         ladder = self._policies.of(tx).ladder
-        due = [{"member": str(one.member)} for one in moved if ladder.crosses(one.before, one.now)]
-        tx.run_many(_LOOK_AT, due)
+        due = sorted(str(one.member) for one in moved if ladder.crosses(one.before, one.now))
+        tx.run_many(_LOOK_AT, [{"member": member} for member in due])  # in one order: no deadlock
 
     # -- one member -------------------------------------------------------------------------------------
 
@@ -195,9 +220,21 @@ class Reviews:
         if row is None:
             return None, ""
         label, _, after = row.text.partition(" ")
-        if label != self._label(tx):
+        if label == self._label(tx):
+            return None if row.value else (row.text, after)
+        number, spread = self._policies.edition(tx).number, int(label.partition(".")[0])
+        # Numbers in force only grow: a smaller one than the mark's is a process that lags behind.
+        if number > spread or (number == spread == 0 and self._has_turn(tx)):
             return row.text, ""
-        return None if row.value else (row.text, after)
+        return None
+
+    def _has_turn(self, tx: Tx) -> bool:
+        row = tx.one(_TURN, turn=self._turn(tx))
+        return row is None or bool(row.value <= tx.now - _AGAIN)
+
+    def _turn(self, tx: Tx) -> str:
+        """The mark that says when this policy of the settings was last spread."""
+        return f"{_MARK}.{self._label(tx)}"
 
     def _label(self, tx: Tx) -> str:
         edition = self._policies.edition(tx)
@@ -216,6 +253,8 @@ class Reviews:
         until = found[-1].id if found else after
         if not tx.run(_GO_ON, seen=seen, value_=int(not found), text_=f"{label} {until}"):
             return 0  # another worker is at it
+        if not after:
+            tx.run(_TAKE_TURN, turn=self._turn(tx), now_=tx.now)
         if found:
             tx.run(_LOOK_AT_ALL, after=after, until=until)
         return max(1, len(found))

@@ -1,13 +1,14 @@
 """Signals about members from other services: taken in, counted once, kept for the trust model.
 
-A signal carries a kind, never a weight; what a kind weighs is the policy's.  Bans are not signals.
+A signal carries a kind, never a weight; what a kind weighs is the policy's.  Bans are not signals.  Of one
+member's reports only so many in a window count: the others are kept, and nobody outside is told which.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, bindparam, case, select, update
 
@@ -15,7 +16,7 @@ from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import members, signals
 from identity_service.errors import invalid, not_found
 from identity_service.ports import MINUTE, Ids, Instant
-from identity_service.services import progress
+from identity_service.services import budgets, progress
 from identity_service.services.journal import Journal
 from identity_service.services.policy_book import PolicyBook
 
@@ -105,9 +106,18 @@ class Signals:
                 tx.run(_ACTIVATED, member=signal.member_id, at_=tx.now)
             data = {"signal_id": signal_id, "member_id": signal.member_id, "kind": signal.kind.value}
             # Who reported stands in the audit alone; the trust model follows it from there.
-            detail = {"reporter_id": signal.reporter_id, "occurred_at": occurred_at}
+            detail: dict[str, Any] = {"reporter_id": signal.reporter_id, "occurred_at": occurred_at}
+            if not self._counts(tx, signal):
+                detail["counts"] = False
             self._journal.tell(tx, "signal.received", signal.member_id, data, detail=detail)
         return Received(id=signal_id, duplicate=False)
+
+    def _counts(self, tx: Tx, signal: Signal) -> bool:
+        """Whether the trust model hears it: who reports everybody is not heard about everybody."""
+        if signal.kind is not SignalKind.REPORT or signal.reporter_id is None:
+            return True
+        limit = self._policies.of(tx).trust.reports_a_reporter
+        return budgets.take_within(tx, "report", signal.reporter_id, limit)
 
     def _tell_first_activity(self, tx: Tx, member_id: str) -> None:
         """Activity is too frequent to tell everyone; that a member has begun to be active is told once.

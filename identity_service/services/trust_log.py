@@ -140,6 +140,8 @@ def _read(
     row: LogRow, data: Mapping[str, Any], detail: Mapping[str, Any], adjudicated_reasons: tuple[str, ...]
 ) -> TrustEvent | None:
     match row.type:
+        case "signal.received" if detail.get("counts") is False:
+            return None  # its reporter had reported too many lately (services/signals.py)
         case "signal.received" if data["kind"] in _SPOKEN:
             source = detail.get("reporter_id")
             return Spoken(

@@ -32,7 +32,7 @@ OTHER = {
     "allowance = 2": "allowance = 4",
     "invitees_joined = 3": "invitees_joined = 1",
     "invitees_banned_share = 0.15": "invitees_banned_share = 0.12",
-    "restricted_below = -2.0": "restricted_below = -0.5",
+    "restricted_below = -2.5": "restricted_below = -0.5",
     '"sold_invites"': '"imported"',
 }
 
@@ -166,7 +166,7 @@ def test_many_facts_are_those_that_are_read_of_one(crowd: World) -> None:
             def one(tx: Any, member_id: str = row.id) -> Any:
                 from identity_service.services import eligibility
 
-                return crowd.services.eligibility.member(tx, tx.one(eligibility._FACTS, member=member_id))
+                return crowd.services.eligibility.member(tx, tx.one(eligibility.FACTS_OF, member=member_id))
 
             alone = crowd.query(one)
             for name in ("joined_at", "last_seen_at", "phone_verified", "phone_kind", "invitees",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -9,16 +11,21 @@ import pytest
 
 from identity_service.db.store import Tx
 from identity_service.db.tables import members
-from identity_service.errors import SYSTEM
+from identity_service.errors import SYSTEM, Refused
 from identity_service.ports import DAY
+from identity_service.services.invites import IssueInvite
 from identity_service.services.reviews import Reviews
+from identity_service.services.sanctions import Action, Impose
 from tests.races.contenders import Request, contend, contend_with, race, tally
 from tests.races.soundness import number
 from tests.service.test_earning import GOOD
-from tests.support.world import Api, World
+from tests.support.world import OPERATOR, Api, World
 
 pytestmark = pytest.mark.race
 _LATER = 31 * DAY
+_WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 _EARNED = "SELECT count(*) FROM quota_entries WHERE kind = 'earn'"
 
 
@@ -143,3 +150,36 @@ def test_reviews_grants_sanctions_and_invites_at_once_leave_the_ledger_sound(wor
     assert all(answer.status < 500 for answer in answers)
     review_all(world)
     assert number(world, _EARNED) <= len(ids)
+
+
+def test_whoever_waits_for_the_members_row_judges_by_the_sanction_that_held_it(world: World) -> None:
+    """Fault: PostgreSQL locks the row after the wait and reads the sanctions as they were before it."""
+    if world.store == "sqlite":
+        pytest.skip("SQLite has one writer")
+    [member] = ready(world, 1)
+    review_all(world)
+    services, told = world.services, list[str]()
+    judged = Impose(
+        member_id=member, action=Action.WARN, reason_code="sold_invites", explanation="sold what was given"
+    )
+
+    def spend() -> None:
+        try:
+            services.store.transact(
+                OPERATOR, lambda tx: services.invites.issue(tx, IssueInvite(issuer_id=member))
+            )
+            told.append("issued")
+        except Refused as refused:
+            told.append(refused.code)
+
+    spender = threading.Thread(target=spend)
+    with services.store.write(OPERATOR) as tx:
+        services.sanctions.impose(tx, judged)
+        spender.start()
+        patience = time.monotonic() + 10
+        while not number(world, _WAITING) and time.monotonic() < patience:
+            time.sleep(0.02)
+    spender.join()
+    assert len(told) == 1
+    assert told != ["issued"]
+    assert number(world, "SELECT quota_available FROM members") == 1

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from identity_service.db.tables import signals
-from identity_service.ports import HOUR, MINUTE
-from tests.service.steps import Body, later, no, ok
+from identity_service.db.tables import members, signals
+from identity_service.ports import DAY, HOUR, MINUTE
+from tests.service.steps import Body, later, no, ok, stop_clock
 from tests.support.world import Api, World
 
 
@@ -89,3 +89,25 @@ def test_activity_is_too_frequent_for_the_event_log_and_the_others_are_told(worl
     world.work()
     told = ok(api.get("/v1/events?types=signal.received"))["data"]
     assert [event["data"]["kind"] for event in told] == ["report"]
+
+
+def test_of_one_members_reports_three_a_week_move_scores_and_the_others_are_kept_unsaid(world: World) -> None:
+    stop_clock(world)
+    api, reporter, other = world.api(), world.seed(), world.seed()
+    reported = [world.seed().id for _ in range(5)]
+
+    def lowered() -> list[bool]:
+        world.work()
+        scores = select(members.c.id, members.c.trust_log_odds).order_by(members.c.id)
+        found = {row.id: row.trust_log_odds for row in world.query(lambda tx: tx.select(scores))}
+        return [found[one] < found[reporter.id] - 0.5 for one in reported]
+
+    answers = [_send(api, one, kind="report", reporter_id=reporter.id) for one in reported[:4]]
+    assert all(answer["id"] and set(answer) == set(answers[0]) for answer in answers), "nobody is told"
+    assert lowered() == [True, True, True, False, False]
+    assert _kept(world, reported[3]) == 1
+    _send(api, reported[3], kind="report", reporter_id=other.id)
+    assert lowered() == [True, True, True, True, False], "another reporter has reports of its own"
+    world.clock.advance(7 * DAY)
+    _send(api, reported[4], kind="report", reporter_id=reporter.id)
+    assert lowered() == [True] * 5, "the window rolls on"

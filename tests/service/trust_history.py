@@ -37,6 +37,7 @@ class Known:
     has_phone: bool
     reports: list[tuple[int, Instant]] = field(default_factory=list)
     vouches: list[int] = field(default_factory=list)
+    spoke_at: list[Instant] = field(default_factory=list)  # its own reports that count
     shown: set[SignalKind] = field(default_factory=set)
     sanctions: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -131,7 +132,10 @@ class TrustHistory:
         )
         self.world.transact(lambda tx: self.world.services.signals.receive(tx, signal))
         if kind is SignalKind.REPORT:
-            self.known[member].reports.append((source, occurred))
+            limit, spoke_at = load_policy("").trust.reports_a_reporter, self.known[source].spoke_at
+            if sum(at > now - limit.window for at in spoke_at) < limit.times:
+                spoke_at.append(now)
+                self.known[member].reports.append((source, occurred))
         elif not self._is_within(member, source):
             self.known[member].vouches.append(source)
 

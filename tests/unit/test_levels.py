@@ -114,11 +114,11 @@ def test_each_condition_below_at_and_above_its_threshold(
 
 
 def test_a_restriction_reads_standing_alone_and_no_minimum_stay_softens_it() -> None:
-    low = member(level="steward", level_since=NOW - HOUR, standing=-2.1)
+    low = member(level="steward", level_since=NOW - HOUR, standing=-2.6)
     assert LADDER.place(low, NOW).cause == "restricted"
     assert LADDER.place(low, NOW).place == 0
     assert not LADDER.may_spend_earned(replace(low, level="new"), NOW)
-    assert LADDER.place(replace(low, standing=-2.0, log_odds=-9.0), NOW).cause == "minimum_stay"
+    assert LADDER.place(replace(low, standing=-2.5, log_odds=-9.0), NOW).cause == "minimum_stay"
 
 
 def test_a_member_falls_only_when_keep_fails_and_the_minimum_stay_is_over() -> None:

@@ -24,7 +24,7 @@ def test_the_default_policy_is_nothing_to_regret() -> None:
         ('age = "30d"', 'age = "29d"', "levels.1.enter.age", "before trouble has had time"),
         ('matured_after = "30d"', 'matured_after = "31d"', "levels.1.enter.age", "31 days"),
         ('expires_in = "60d"', 'expires_in = "6d"', "earning.expires_in", "before the next period"),
-        ("restricted_below = -2.0", "restricted_below = -0.5", "earning.restricted_below", "above -2"),
+        ("restricted_below = -2.5", "restricted_below = -2.0", "earning.restricted_below", "above -2.5"),
         ("invitees_joined = 3\n", "", "", ""),  # harmless: the next level asks for more
         ("allowance = 1 ", "allowance = 0 ", "levels.2.enter.invitees_joined", "only grants lead there"),
         ("not_adjudicated = true", "", "levels.1.enter", "judged to sell"),
