@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine
 from identity_service.config import Settings
 from identity_service.crypto import Assertions, Hasher, Keyring, Purpose, Seal, Signer
 from identity_service.db.store import Store, prepare_engine
-from identity_service.policy.rules import Policy, parse_policy, policy_text
+from identity_service.policy.rules import Policy, parse_stored, policy_text
 from identity_service.ports import Clock, Entropy, Ids, SystemClock, SystemEntropy
 from identity_service.providers import make_providers
 from identity_service.services.clients import Clients
@@ -162,7 +162,7 @@ def build(
     clock = clock or SystemClock()
     entropy = entropy or SystemEntropy()
     text = policy_text(settings.policy_file)
-    base = policy or parse_policy(text, settings.policy_file or "default.toml")
+    base = policy or parse_stored(text, settings.policy_file or "default.toml")
     store = Store(engine, clock)
     keyring = Keyring.load(settings.keyring_source, create_at=None if settings.production else clock.now())
     ids = Ids(clock, entropy)

@@ -344,7 +344,8 @@ def faults_of(text: str) -> tuple[Fault, ...]:
 
 
 def parse_stored(text: str, name: str) -> Policy:
-    """Read a policy that an earlier release may have stored: a rule that it did not know has its default.
+    """Read a policy that is in use, and that an earlier release may have written: a rule that it did not know
+    has its default, so that an upgrade starts.  What is announced anew says every rule (`parse_policy`).
 
     Raises:
         Misconfigured: as `parse_policy`.
@@ -363,12 +364,18 @@ def rules_of(text: str) -> dict[str, Any]:
 
 def _completed(data: dict[str, Any]) -> dict[str, Any]:
     default = tomllib.loads(default_text())
-    for name, section in default.items():
-        if isinstance(section, dict) and isinstance(own := data.setdefault(name, {}), dict):
-            data[name] = section | own
-        elif name != "version":
-            data.setdefault(name, section)
-    return data
+    del default["version"]
+    return _overlaid(default, data)
+
+
+def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return `below` with what `above` says in its place, table by table; lists are taken whole."""
+    both = {
+        name: _overlaid(below[name], value)
+        for name, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(name), dict)
+    }
+    return below | above | both
 
 
 def default_text() -> str:
@@ -377,7 +384,7 @@ def default_text() -> str:
 
 def load_policy(path: str) -> Policy:
     """Load the policy from `path`, or the default one where it is empty."""
-    return parse_policy(policy_text(path), path or "default.toml")
+    return parse_stored(policy_text(path), path or "default.toml")
 
 
 def policy_text(path: str) -> str:

@@ -65,6 +65,17 @@ def test_a_policy_file_that_cannot_be_read_names_the_setting(tmp_path: Path) -> 
         load_policy(str(tmp_path / "none.toml"))
 
 
+def test_a_file_of_an_earlier_release_has_defaults_for_the_rules_that_are_new(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text('version = "old"\n[invites]\nhold = "45m"\n[trust.evidence]\nreport = -0.5\n')
+    policy, default = load_policy(str(path)), load_policy("")
+    assert (policy.version, policy.invites.hold) == ("old", 45 * MINUTE)
+    assert policy.trust.evidence == default.trust.evidence.model_copy(update={"report": -0.5})
+    assert policy.levels == default.levels
+    with pytest.raises(Misconfigured, match=r"invites\.bulk_items"):
+        parse_policy(path.read_text(), "old.toml")  # what is announced anew says every rule
+
+
 def test_a_policy_file_that_is_not_text_names_the_setting(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")
