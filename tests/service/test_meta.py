@@ -110,7 +110,7 @@ def test_a_request_id_that_is_none_is_replaced(world: World, given: str) -> None
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
         ("GET", "/v1/nothing", 404, "not_found"),
         ("DELETE", "/v1/invites", 405, "method_not_allowed"),
         ("PUT", "/healthz", 405, "method_not_allowed"),
