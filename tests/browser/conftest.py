@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from identity_service.services.dashboard_access import Role
@@ -25,6 +25,7 @@ from tests.support.world import World
 WIDE = (1280, 900)
 NARROW = (360, 740)
 _GRAVE = ("serious", "critical")
+_PATIENCE = 60_000  # milliseconds: a machine that is busy is not a fault of the page
 
 
 @pytest.fixture(scope="session")
@@ -167,7 +168,8 @@ def new_tab(browser: Browser, site: Site) -> Iterator[Callable[..., Tab]]:
         width, height = size
         options = {"locale": "en", "reduced_motion": "reduce"} | options
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(_PATIENCE)
+        expect.set_options(timeout=_PATIENCE)
         contexts.append(context)
         tabs.append(Tab(context.new_page(), site))
         return tabs[-1]
