@@ -8,7 +8,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from identity_service.policy.budgets import Limit, Rate
 from identity_service.policy.values import Section, Span, span
 from identity_service.ports import DAY, Instant
 from sms.guard import Thresholds
@@ -29,7 +28,7 @@ _CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
 class GuardRules(Section):
-    """The pumping guard: the fields of `sms.guard.Thresholds`, with its values, and five of the service's."""
+    """The pumping guard: the fields of `sms.guard.Thresholds`, with its values, and three of the service."""
 
     memory: Span = _D.memory
     latest: Annotated[int, Field(ge=16, le=256)] = _D.latest
@@ -68,16 +67,7 @@ class GuardRules(Section):
     enabled: bool = True
     invite_answered_within: Span = DAY
     countries: dict[_CountryCode, Literal["allow", "monitor", "block"]] = Field(default_factory=dict)
-    own_every: Span = DAY
-    own_at_once: _Count = 2
 
     @cached_property
     def thresholds(self) -> Thresholds:
         return Thresholds(**{each.name: getattr(self, each.name) for each in fields(Thresholds)})
-
-    @cached_property
-    def own_rate(self) -> Rate:
-        """What stays for a member's own number where the guard would block: nobody is locked out."""
-        one = Limit(times=1, window=self.own_every)
-        rest = Limit(times=self.own_at_once, window=self.own_every)
-        return Rate(limits=(one,), trickle=one, trickles=rest)

@@ -211,7 +211,6 @@ class OwnDoor:
                 number=E164(intent.number),
                 country=intent.country.iso,
                 inviter_id=intent.inviter,
-                requester=requester,
             ),
         )
         lane = Lane.ANONYMOUS

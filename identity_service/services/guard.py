@@ -2,8 +2,8 @@
 
 `sms.guard` judges; here stands what it is shown, what is kept of it, and what a caller is told: allow,
 proof of work, or `send_blocked` with the time to come back.  The answer never depends on whether a phone is
-a member's.  A member's own number (login, recovery) is never blocked: where the guard would, a proof of
-work and a trickle stay, and known devices are not asked at all.
+a member's, and a member's own number (login, recovery) is never blocked: by how much was asked for around it
+a proof of work is wanted, and known devices are not asked at all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from identity_service.db.tables import members
 from identity_service.errors import Refused
 from identity_service.policy.guarding import GuardRules
 from identity_service.ports import Instant
-from identity_service.services import budgets
 from identity_service.services.guard_decisions import GuardDecisions, InForce, Subject
 from identity_service.services.guard_evidence import GuardEvidence, Sent, Tallied
 from identity_service.services.policy_book import PolicyBook
@@ -38,6 +37,7 @@ from sms.guard import (
     is_proven,
     is_vouched,
     judge,
+    needs_work,
     turn_of,
     units_of,
 )
@@ -63,7 +63,6 @@ class Ask:
     number: E164
     country: str
     inviter_id: str | None = None
-    requester: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +106,16 @@ class Guard:
             Whether a proof of work has to come first; who has none undoes the whole transaction.
 
         Raises:
-            Refused: `send_blocked`, kept where it is a new decision.
+            Refused: `send_blocked`, kept where it is a new decision; never for an own number.
         """
         if not self._rules(tx).enabled:
             return False
         units = units_of(ask.number)
         sent = self._sent(tx, ask, units)
-        answer = self._answer(tx, ask, sent, self._near(ask, sent, units))
+        if ask.kind == "own":
+            answer = self._answer_own(tx, ask, sent)
+        else:
+            answer = self._answer(tx, ask, sent, self._near(sent, units))
         telemetry.GUARD.labels(ask.kind, answer.name.lower()).inc()
         self._evidence.note(tx, sent)
         return answer is not Answer.ALLOW
@@ -138,29 +140,40 @@ class Guard:
     def _hash(self, digits: str) -> str:
         return self._hasher.current("guard", digits).hex()[:_HASH_CHARACTERS]
 
-    def _near(self, ask: Ask, sent: Sent, units: Units) -> list[Near]:
-        """Return the units of a message, the narrowest first.
+    def _answer_own(self, tx: Tx, ask: Ask, sent: Sent) -> Answer:
+        """Judge a login or recovery by how much was asked for around the number, never by answers."""
+        self._take_turns(tx, sent)
+        country = f"country.{ask.country}"
+        match self._by_hand(tx, self.decisions.in_force(tx, [country]), ask.country):
+            case "allow" | "monitor":
+                return Answer.ALLOW
+            case "block":
+                return Answer.WORK
+            case _:
+                asked = self._evidence.asked(tx, sent)
+                return Answer.WORK if needs_work(asked, self._rules(tx).thresholds) else Answer.ALLOW
 
-        Own numbers are judged apart: anyone may ask for a login to any number, and where no member has it
-        nothing is even sent; that must neither block a registration nor look different from outside.
-        """
-        lane = "own" if ask.kind == "own" else "open"
+    def _take_turns(self, tx: Tx, sent: Sent) -> None:
+        if tx.dialect == "postgresql":
+            # Two at once to one prefix must see each other; all others pass beside them.
+            tx.one(_LOCK, number=int(sent.prefix_key[:15], 16))
+
+    def _near(self, sent: Sent, units: Units) -> list[Near]:
+        """Return the units of a message, the narrowest first."""
         near = [
             Near(
                 unit=Unit.PHONE,
-                key=f"{lane}.{sent.phone_id}",
+                key=f"open.{sent.phone_id}",
                 tallied_by=sent.prefix_key,
                 name=sent.phone_id,
             ),
             Near(
                 unit=Unit.PREFIX,
-                key=f"{lane}.{sent.prefix_key}",
+                key=f"open.{sent.prefix_key}",
                 tallied_by=sent.prefix_key,
                 name=units.prefix,
             ),
-            Near(
-                unit=Unit.RANGE, key=f"{lane}.{sent.range_key}", tallied_by=sent.range_key, name=units.range
-            ),
+            Near(unit=Unit.RANGE, key=f"open.{sent.range_key}", tallied_by=sent.range_key, name=units.range),
         ]
         for unit, member in ((Unit.INVITER, sent.inviter_id), (Unit.BRANCH, sent.branch_id)):
             if member is not None:
@@ -168,15 +181,13 @@ class Guard:
         return near
 
     def _answer(self, tx: Tx, ask: Ask, sent: Sent, near: list[Near]) -> Answer:
-        if tx.dialect == "postgresql":
-            # Two at once to one prefix must see each other; all others pass beside them.
-            tx.one(_LOCK, number=int(sent.prefix_key[:15], 16))
+        self._take_turns(tx, sent)
         found = self.decisions.in_force(tx, [*(one.key for one in near), f"country.{ask.country}"])
         match self._by_hand(tx, found, ask.country):
             case "allow":
                 return Answer.ALLOW
             case "block":
-                return self._refuse(tx, ask, None)
+                raise self._refusal(ask, None)
             case "monitor":
                 return self._judged(tx, ask, sent, near, found, monitored=True)
             case _:
@@ -188,11 +199,13 @@ class Guard:
         narrow = [one for one in near if one.unit is not Unit.RANGE]
         over = max((self._until(found.get(one.key)) for one in narrow), default=0)
         if over > tx.now and not monitored:
-            return self._refuse(tx, ask, over)  # at the height of an attack this is all that is asked
+            raise self._refusal(ask, over)  # at the height of an attack this is all that is asked
         tallies = {one.unit: self._tally(tx, sent, one, found) for one in near if one.unit in _EARLY}
         stand = self._stand(tx, sent, narrow if self._stands_alone(tallies) else near, found, tallies)
         if stand.wait is not None:
-            return Answer.ALLOW if monitored else self._refuse(tx, ask, stand.wait)
+            if monitored:
+                return Answer.ALLOW
+            raise self._refusal(ask, stand.wait)
         verdict = self._judge(tx, sent, near, found, tallies)
         blocked = [one for one in near if one.unit in verdict.blocked and one.unit not in stand.probing]
         blocked += [one for one in stand.worse if one not in blocked]
@@ -302,36 +315,18 @@ class Guard:
             about = Subject(unit=one.unit, key=one.key, name=one.name, country=ask.country)
             self.decisions.block(tx, about, standing, verdict.findings, monitored=monitored)
             until = max(until, standing.until)
-        return Answer.ALLOW if monitored else self._refuse(tx, ask, until, keeps_effect=True)
+        if monitored:
+            return Answer.ALLOW
+        raise self._refusal(ask, until, keeps_effect=True)
 
-    def _refuse(self, tx: Tx, ask: Ask, until: Instant | None, *, keeps_effect: bool = False) -> Answer:
-        """Refuse; a member's own number keeps its trickle, and needs a proof of work for it."""
-        refused = Refused(
+    def _refusal(self, ask: Ask, until: Instant | None, *, keeps_effect: bool = False) -> Refused:
+        telemetry.GUARD.labels(ask.kind, "block").inc()
+        return Refused(
             "send_blocked",
             "Messages of this kind are not sent at present.",
             retry_at=until,
             keeps_effect=keeps_effect,
         )
-        if ask.kind != "own":
-            telemetry.GUARD.labels(ask.kind, "block").inc()
-            raise refused
-        try:
-            budgets.take(
-                tx,
-                budgets.Budget(
-                    lane="guard.own",
-                    subject=ask.phone_id,
-                    requester=ask.requester,
-                    rate=self._rules(tx).own_rate,
-                    code=refused.code,
-                    detail=refused.detail,
-                ),
-            )
-        except Refused as spent:
-            telemetry.GUARD.labels(ask.kind, "block").inc()
-            spent.keeps_effect = keeps_effect
-            raise
-        return Answer.WORK
 
     # -- what operators set ----------------------------------------------------------------------------
 

@@ -27,9 +27,9 @@ from sqlalchemy import (
 
 from identity_service.db.store import Statement, Tx, binds, insert_if_new, per_dialect
 from identity_service.db.tables import guard_rates, guard_sends, marks
-from identity_service.ports import HOUR, Ids, Instant
+from identity_service.ports import DAY, HOUR, Ids, Instant
 from identity_service.services.policy_book import PolicyBook
-from sms.guard import Climate, Rates, Tally, Thresholds, climate_of
+from sms.guard import Asked, Climate, Rates, Tally, Thresholds, climate_of
 
 EVERYWHERE: Final = "all"
 KINDS: Final = ("code", "own", "invite")
@@ -101,6 +101,30 @@ _TALLY: Final = {
     "inviter": _tally(_sends.inviter_id),
     "branch": _tally(_sends.branch_id),
 }
+
+
+def _asked(column: Column[Any]) -> Statement:
+    """Count what was asked for around a number, whatever became of it."""
+    last = (
+        select(_sends.phone_id, _sends.hundred_key, _sends.at)
+        .where(column == bindparam("unit"), _sends.kind == bindparam("kind"), _sends.at > _since)
+        .order_by(_sends.at.desc())
+        .limit(bindparam("latest"))
+        .subquery("last")
+    )
+    asked = last.c
+    lately = asked.at > bindparam("lately", type_=BigInteger)
+    hundred, mine = asked.hundred_key == bindparam("hundred"), asked.phone_id == bindparam("phone")
+    return Statement(
+        select(
+            _phones(lately, asked.phone_id).label("lately"),
+            _phones(hundred, asked.phone_id).label("hundred"),
+            func.count(case((mine, literal_column("1")))).label("phone"),
+        ).select_from(last)
+    )
+
+
+_ASKED_OF_PREFIX, _ASKED_OF_RANGE = _asked(_sends.prefix_key), _asked(_sends.range_key)
 _ANSWERED = Statement(
     update(guard_sends)
     .where(_sends.subject_id == bindparam("subject"), _sends.outcome != "answered")
@@ -287,6 +311,20 @@ class GuardEvidence:
             hundred=Tally(good=row.hundred_good, bad=row.hundred_silent),
             phone=Tally(good=row.phone_good, bad=row.phone_silent - row.phone_open, open=row.phone_open),
         )
+
+    def asked(self, tx: Tx, sent: Sent) -> Asked:
+        """Count what was asked for around a member's own number; answers are not looked at."""
+        binds_of_both = {
+            "kind": sent.kind,
+            "since": tx.now - DAY,
+            "lately": tx.now - self.answers_within(tx, sent.kind),
+            "latest": self._thresholds(tx).latest,
+            "hundred": sent.hundred_key,
+            "phone": sent.phone_id,
+        }
+        prefix = tx.one(_ASKED_OF_PREFIX, unit=sent.prefix_key, **binds_of_both)
+        range_ = tx.one(_ASKED_OF_RANGE, unit=sent.range_key, **binds_of_both)
+        return Asked(phone=prefix.phone, hundred=prefix.hundred, prefix=prefix.lately, range=range_.lately)
 
     # -- baselines ------------------------------------------------------------------------------------
 

@@ -350,7 +350,6 @@ class Verifications:
             number=wanted.number.e164,
             country=wanted.number.country,
             inviter_id=inviter_id,
-            requester=self.requester(wanted.client_ip),
         )
 
     def _ask_for_work(self, tx: Tx, solved: str | None) -> None:
@@ -445,7 +444,6 @@ class Verifications:
                 number=number,
                 country=country,
                 inviter_id=self._guard.inviter_of(tx, row.id),
-                requester=row.requester,
             ),
         )
 
