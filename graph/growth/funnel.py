@@ -137,7 +137,13 @@ def funnel(view: View) -> Report:
             tables.append(_table(channel, times, done))
         elif kept.any():
             tables.append(_table(channel, [one[kept] for one in times], [one[kept] for one in done]))
-    notes = (f"{waiting} of these invites are still open and may come farther.",) if waiting else ()
+    notes: tuple[str, ...] = (
+        (f"{waiting} of these invites are still open and may come farther.",) if waiting else ()
+    )
+    if not by_sms.all():
+        notes += (
+            "Nobody tells when a link is sent or delivered: for it these steps stand for the later ones.",
+        )
     return Report(
         definition=FUNNEL,
         n=len(by_sms),

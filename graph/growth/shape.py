@@ -74,8 +74,8 @@ TREE: Final = Definition(
         Metric(
             name="ban_rate",
             title="Ban rate of a branch",
-            formula="(banned + 20·r) / (members + 20), r being the whole network's rate; interval:"
-            " Wilson's of banned / members",
+            formula="banned / members, with Wilson's interval; `ban_rate_shrunk`: (banned + 20·r) /"
+            " (members + 20), r being the whole network's rate",
             denominator="members below and with the branch's head",
             source="sanctions: bans in force; members: inviter",
         ),
@@ -165,7 +165,7 @@ def _summary(view: View, chosen: NDArray[np.int64], invited: NDArray[np.int64]) 
             Column(name="members", title="Members"),
             Column(name="trees", title="Trees"),
             Column(name="generations", title="Generations"),
-            Column(name="inviting", title="Members who invited"),
+            Column(name="inviters", title="Members who invited"),
             estimated("branching", "Invitees an inviter", Unit.RATIO),
             Column(name="structural_virality", title="Structural virality", unit=Unit.RATIO),
             Column(name="gini", title="Gini of invitees", unit=Unit.RATIO),
@@ -237,9 +237,10 @@ def _branches(view: View) -> Table:
             int(heads[at]),
             int(size[heads[at]]),
             int(bad[heads[at]]),
-            float(rate[at]),
+            float(bad[heads[at]] / size[heads[at]]),
             float(low[at]),
             float(high[at]),
+            float(rate[at]),
         )
         for at in order
     ]
@@ -251,6 +252,7 @@ def _branches(view: View) -> Table:
             Column(name="members", title="Members"),
             Column(name="banned", title="Banned"),
             estimated("ban_rate", "Ban rate", Unit.SHARE),
+            Column(name="ban_rate_shrunk", title="Ban rate, shrunk", unit=Unit.SHARE),
         ),
         rows,
         chart=Chart.BAR,

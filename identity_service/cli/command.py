@@ -165,7 +165,7 @@ class When(click.ParamType[Instant]):
         if isinstance(value, int):
             return value
         if not _DAY.fullmatch(value):
-            return int(checked_value(Time, f"--{param.name if param else 'time'}", value))
+            return int(checked_value(Time, param.opts[0] if param else "--time", value))
         try:
             return instant_of(datetime.fromisoformat(value).replace(tzinfo=UTC))
         except ValueError:

@@ -73,7 +73,7 @@ def list_sessions(session: Session, limit: int) -> None:
 
 @sessions.command()
 @click.argument("session_id", required=False)
-@click.option("--all", "everyone", is_flag=True, help="End every open session.")
+@click.option("--all", "everyone", is_flag=True, help="End every open session and every unused link.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be ended.")
 @pass_session
 def revoke(session: Session, session_id: str | None, everyone: bool, dry_run: bool) -> None:

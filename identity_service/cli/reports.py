@@ -65,7 +65,7 @@ def reports(
         cohort=Period(cohort),
         root_id=root_id,
         campaign=campaign,
-        country=country,
+        country=None if country is None else country.upper(),
         as_of=as_of,
     )
     with progress("Reading the network", None) as bar:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from flask import Response
 
 from graph.growth.periods import Period
-from graph.growth.report import Cell, Chart, Column, Report, Table, Unit, without_small_groups
+from graph.growth.report import Cell, Chart, Column, Table, Unit
+from identity_service.dashboard.discretion import discreet
 from identity_service.dashboard.frame import Say, Viewer, asked, dashboard, page, signed_in
 from identity_service.dashboard.shapes import NOTHING, country, number, percent
 from identity_service.errors import Refused, invalid
@@ -22,8 +23,6 @@ from identity_service.ports import Instant, instant_of
 from identity_service.services.reports import Answer, Preparing, Wanted, as_csv, table_named
 
 FILTERS: Final = ("from", "to", "cohort", "root_id", "campaign", "country", "as_of")
-_PERSONS: Final = ("members", "newcomers")
-"""Columns that count the persons of a row, the first one that a table has."""
 _DRAWN_LINES: Final = 6
 _DRAWN_BARS: Final = 40
 _DRAWN: Final = frozenset({Chart.LINE, Chart.BAR, Chart.FUNNEL})
@@ -85,7 +84,7 @@ def report_csv(viewer: Viewer, name: str, table: str) -> Response:
     if isinstance(answer, Preparing):
         raise Refused("report_preparing", "The network is still being read; ask again in a moment.")
     found = table_named(answer.report, table)
-    made = Response(as_csv(_named(viewer, found)), mimetype="text/csv; charset=utf-8")
+    made = Response(as_csv(_named(viewer, found)), mimetype="text/csv")
     made.headers["Content-Disposition"] = f'attachment; filename="{name}-{found.name}.csv"'
     return made
 
@@ -110,17 +109,6 @@ def _answer(viewer: Viewer, name: str, given: dict[str, str]) -> Answer | Prepar
     return replace(answer, report=discreet(answer.report))
 
 
-def discreet(report: Report) -> Report:
-    """Return a report as somebody may see it who is to see no persons."""
-    counted = {}
-    for table in report.tables:
-        names = {column.name for column in table.columns if column.unit is Unit.COUNT}
-        persons = next((name for name in _PERSONS if name in names), None)
-        if persons is not None:
-            counted[table.name] = persons
-    return without_small_groups(report, counted)
-
-
 def _wanted(viewer: Viewer, given: dict[str, str]) -> Wanted:
     if given["cohort"] and given["cohort"] not in {period.value for period in Period}:
         raise invalid("/cohort", "unknown", "A cohort is a day, a week or a month.")
@@ -128,11 +116,21 @@ def _wanted(viewer: Viewer, given: dict[str, str]) -> Wanted:
         start=_instant(given["from"], "/from"),
         end=_instant(given["to"], "/to"),
         cohort=Period(given["cohort"]) if given["cohort"] else Period.WEEK,
-        root_id=viewer.names.id_of(given["root_id"]) if given["root_id"] else None,
+        root_id=_root(viewer, given["root_id"]),
         campaign=given["campaign"] or None,
         country=given["country"].upper() or None,
         as_of=_instant(given["as_of"], "/as_of"),
     )
+
+
+def _root(viewer: Viewer, ref: str) -> str | None:
+    if not ref:
+        return None
+    try:
+        return viewer.names.id_of(ref)
+    except Refused:
+        detail = "There is no such member; a member's page leads to the reports of its branch."
+        raise invalid("/root_id", "member_unknown", detail) from None
 
 
 def _instant(text: str, pointer: str) -> Instant | None:

@@ -90,6 +90,9 @@ _END_ALL = Statement(
     .where(sessions.c.revoked_at.is_(None), sessions.c.expires_at > _now)
     .values(revoked_at=_now)
 )
+_END_LINKS = Statement(
+    update(links).where(links.c.used_at.is_(None), links.c.expires_at > _now).values(expires_at=_now)
+)
 _FORGET_LINKS = Statement(delete(links).where(links.c.expires_at <= _now))
 _FORGET_SESSIONS = Statement(delete(sessions).where(sessions.c.expires_at <= _now))
 
@@ -219,9 +222,10 @@ class DashboardAccess:
         self._journal.tell(tx, "dashboard.session_ended", session_id, told, public=False)
 
     def end_all(self, tx: Tx) -> int:
-        """End every session; return how many."""
-        count = tx.run(_END_ALL, now_=tx.now)
-        self._journal.tell(tx, "dashboard.sessions_ended", "dashboard", {"sessions": count}, public=False)
+        """End every session and every link that would open another; return how many sessions."""
+        count, waiting = tx.run(_END_ALL, now_=tx.now), tx.run(_END_LINKS, now_=tx.now)
+        told = {"sessions": count, "links": waiting}
+        self._journal.tell(tx, "dashboard.sessions_ended", "dashboard", told, public=False)
         return count
 
     def forget_old(self, tx: Tx) -> int:

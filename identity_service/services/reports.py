@@ -25,6 +25,7 @@ from identity_service.db.store import Store, Tx
 from identity_service.errors import SYSTEM, Refused, Unavailable, invalid, not_found
 from identity_service.ports import SECOND, Instant, rfc3339
 from identity_service.services.report_columns import NOTHING, Snapshot, Told, count_members, read_since
+from sms.typed import COUNTRIES
 
 log = structlog.get_logger("reports")
 SMALL: Final = 20_000
@@ -194,6 +195,8 @@ def _query(snapshot: Snapshot, facts: Facts, wanted: Wanted) -> Query:
     country = None
     if wanted.country is not None:
         known = wanted.country in facts.countries
+        if not known and wanted.country not in COUNTRIES:
+            raise invalid("/country", "country_unknown", "A country is two letters, as SE.")
         country = facts.countries.index(wanted.country) if known else _NO_SUCH
     return Query(
         start=wanted.start,

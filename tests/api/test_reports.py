@@ -95,4 +95,7 @@ def test_the_command_line_tells_the_same(world: World, grown: str, run: Terminal
     assert "formula" in run("reports", "k-factor", "--explain").stdout
     assert len(run.json("reports", "list")["data"]) == 8
     run("reports", "tree", "--from", "2026-13-01", code=2)
+    assert "--from" in run("reports", "tree", "--from", "bad", code=2).stderr
+    assert run.json("reports", "tree", "--country", "ru")["parameters"]["country"] == "RU"
+    run("reports", "tree", "--country", "xx", code=1)
     run("reports", "tree", "--root", "mem_nobody", code=1)

@@ -25,7 +25,9 @@ def test_sessions_are_ended_one_by_one_or_all(run: Terminal, world: World) -> No
     run("dashboard", "sessions", "revoke", first)
     assert "not_found" in run("dashboard", "sessions", "revoke", first, code=1).stderr
     assert run.json("dashboard", "sessions", "revoke", "--all", "--dry-run")["ended"] == 2
+    unused = run.json("dashboard", "link", "--role", "admin", "--name", "peter")["url"]
     assert run.json("dashboard", "sessions", "revoke", "--all")["ended"] == 2
+    assert _open(world, unused) == 403
     states = {one["state"] for one in run.json("dashboard", "sessions", "list")["data"]}
     assert states == {"ended"}
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from graph.growth.report import Chart, Column, Definition, Report, Unit, estimated, table
+from identity_service.dashboard.discretion import discreet
 from identity_service.dashboard.frame import Say, Viewer
 from identity_service.dashboard.names import Names
-from identity_service.dashboard.reports import _drawing, discreet
+from identity_service.dashboard.reports import _drawing
 from identity_service.ports import DAY
 from identity_service.services.dashboard_access import Role
 from tests.dashboard.conftest import Visitor
@@ -79,6 +80,7 @@ def test_filters_reach_the_report_and_wrong_ones_are_told(network: dict[int, str
         "cohort=eon",
         "root_id=mem_x",
         "campaign=none",
+        "country=xx",
         "from=2020-02-01&to=2020-01-01",
     ):
         assert 'role="alert"' in admin.get(f"/reports/overview?{wrong}", code=422).text, wrong
@@ -86,7 +88,7 @@ def test_filters_reach_the_report_and_wrong_ones_are_told(network: dict[int, str
 
 def test_a_file_holds_the_tables_rows(network: dict[int, str], admin: Visitor) -> None:
     answer = admin.get("/reports/geography/countries.csv")
-    assert answer.mimetype == "text/csv"
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert {row["country"]: row["members"] for row in rows} == {"SE": "40", "RU": "17", "BR": "3"}
     admin.get("/reports/geography/nothing.csv", code=400)
@@ -122,7 +124,45 @@ def test_groups_are_counted_by_their_persons() -> None:
     )
     shown = discreet(report).tables
     assert shown[0].rows == (("SE", 5), ("RU", None), ("BR", 0))
-    assert shown[1].rows == (("x", 1),)
+    assert shown[1].rows == (("x", None),)
+
+
+def test_small_figures_are_blanked_with_what_is_made_of_them() -> None:
+    step = [
+        Column(name="step", title="", unit=Unit.TEXT),
+        Column(name="reached", title=""),
+        *estimated("of_issued", "", Unit.SHARE),
+    ]
+    rows = [("issued", 9, 1.0, 0.9, 1.0), ("sent", 3, 0.33, 0.1, 0.6), ("opened", 0, 0.0, 0.0, 0.3)]
+    cohort = [
+        Column(name="since", title="", unit=Unit.INSTANT),
+        Column(name="joined", title=""),
+        Column(name="members", title=""),
+    ]
+    weeks = [("2026-01-05", 60, 60), ("2026-01-12", 2, 62), ("2026-01-19", 0, 62)]
+    report = Report(
+        definition=Definition(name="x", title="", question="", metrics=()),
+        n=9,
+        of="invites",
+        tables=(
+            table("all", "", step, rows, chart=Chart.FUNNEL, x="step", y=("reached",)),
+            table("series", "", cohort, weeks, chart=Chart.LINE, x="since", y=("joined",)),
+        ),
+    )
+    funnel, series = (one.rows for one in discreet(report).tables)
+    assert funnel == (rows[0], ("sent", None, None, None, None), rows[2])
+    assert series == (("2026-01-05", 60, None), ("2026-01-12", None, None), ("2026-01-19", 0, None))
+
+
+def test_a_growth_role_asks_for_a_branch_from_its_members_page(
+    network: dict[int, str], growth: Visitor
+) -> None:
+    ref = re.findall(r'href="/dashboard/members/([\w-]{40,})"', growth.get("/members").text)[0]
+    link = f"/reports/tree?root_id={ref}"
+    assert f'href="/dashboard{link}"' in growth.get(f"/members/{ref}").text
+    growth.get(link)
+    for wrong in ("M-ABCD-EFGH", network[1]):
+        assert 'role="alert"' in growth.get(f"/reports/tree?root_id={wrong}", code=422).text
 
 
 def drawings(text: str) -> list[dict[str, Any]]:
