@@ -219,19 +219,23 @@ class Sender:
         for one in found:
             provider: object = self._providers.get(one.provider)
             if isinstance(provider, TellsLater):
-                self._ask(provider, one)
+                try:
+                    self._ask(provider, one)
+                except ProviderFailure as failure:
+                    log.warning("not_told", provider=one.provider, kind=failure.kind.value)
+                except Unavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - one bad answer must not stop the others
+                    _tell_fault(error)
         return len(found)
 
     def _ask(self, provider: TellsLater, one: Followed) -> None:
+        """Keep what the provider tells; then tell it whether the code came back."""
         delivery = self._services.delivery
-        try:
-            receipt = provider.fetch(one.provider_ref)
-            if self._services.settings.twilio_feedback and one.code_came_back is not None:
-                provider.report_outcome(one.provider_ref, code_came_back=one.code_came_back)
-        except ProviderFailure as failure:
-            log.warning("not_told", provider=one.provider, kind=failure.kind.value)
-            return
+        receipt = provider.fetch(one.provider_ref)
         self._services.store.transact(SYSTEM, lambda tx: delivery.receive(tx, one.attempt_id, receipt))
+        if self._services.settings.twilio_feedback and one.code_came_back is not None:
+            provider.report_outcome(one.provider_ref, code_came_back=one.code_came_back)
 
     # -- one message ------------------------------------------------------------------------------------
 

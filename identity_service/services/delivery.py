@@ -95,6 +95,7 @@ _CLAIM_FIELDS = (
     messages.c.not_after,
     messages.c.decoy,
     messages.c.segments,
+    messages.c.cost,
 )
 
 
@@ -240,7 +241,7 @@ _TO_FOLLOW = (
 )
 _FOLLOW_UP = Statement(
     update(messages)
-    .where(messages.c.id.in_(_TO_FOLLOW))
+    .where(messages.c.id.in_(_TO_FOLLOW), messages.c.follow_at <= _now)  # again: another took it meanwhile
     .values(follow_at=None)
     .returning(
         messages.c.id,
@@ -347,6 +348,8 @@ class Claimed:
     not_after: Instant
     decoy: bool
     segments: int
+    charged: int
+    """What its caps were charged with, in millionths of a dollar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -508,6 +511,7 @@ class Delivery:
                 not_after=row.not_after,
                 decoy=bool(row.decoy),
                 segments=row.segments or 1,
+                charged=row.cost or 0,
             )
         except (ValueError, TypeError):
             return None
@@ -540,7 +544,8 @@ class Delivery:
         self._over(tx, claimed, "dead", "It was sent, but its outcome could not be kept.")
 
     def mark_accepted(self, tx: Tx, claimed: Claimed, accepted: Accepted, asked: Asked) -> None:
-        price = self._pricing.of(tx, accepted.provider, claimed.to, claimed.country)
+        segments = accepted.segments or claimed.segments
+        cost = segments * self._pricing.micros(tx, accepted.provider, claimed.to, claimed.country)
         marked = tx.run(
             _MARK_SENT,
             message=claimed.id,
@@ -549,11 +554,13 @@ class Delivery:
             by=accepted.provider,
             ref=accepted.provider_id,
             size=accepted.segments,
-            cost_=None if price is None else price.micros * (accepted.segments or claimed.segments),
+            cost_=cost,
             charged_=self._in_micros(tx, accepted.price),
             follow_=tx.now + _FOLLOW_AFTER if asked.tells_later else None,
             now_=tx.now,
         )
+        if marked:
+            self._count(tx, claimed, cost - claimed.charged)
         what = [Happening.ACCEPTED]
         if accepted.state is DeliveryState.DELIVERED:
             what.append(Happening.DELIVERED)
@@ -567,6 +574,9 @@ class Delivery:
                 why=asked.why,
                 took_ms=asked.took_ms,
             )
+
+    def _count(self, tx: Tx, claimed: Claimed, micros: int) -> None:
+        self._spending.count(tx, claimed.id, to=claimed.to, country=claimed.country, micros=micros)
 
     def _in_micros(self, tx: Tx, price: Price | None) -> int | None:
         """Return what a provider took, in millionths of a dollar; None in a currency without a rate."""
@@ -610,17 +620,20 @@ class Delivery:
         again_at = tx.now + wait
         if claimed.attempts >= MAX_ATTEMPTS or again_at >= claimed.not_after:
             return self._over(tx, claimed, "dead", failure.plain, failure)
-        return bool(
-            tx.run(
-                _MARK_AGAIN,
-                message=claimed.id,
-                attempt=claimed.attempt_id,
-                again_at=again_at,
-                why=failure.plain,
-                kind_=failure.kind.value,
-                now_=tx.now,
-            )
-        )
+        if not tx.run(
+            _MARK_AGAIN,
+            message=claimed.id,
+            attempt=claimed.attempt_id,
+            again_at=again_at,
+            why=failure.plain,
+            kind_=failure.kind.value,
+            now_=tx.now,
+        ):
+            return False
+        if failure.may_have_been_sent:  # it may be paid for; the next attempt is paid from what was charged
+            price = self._pricing.micros(tx, failure.provider, claimed.to, claimed.country)
+            self._count(tx, claimed, claimed.segments * price)
+        return True
 
     def _backoff(self, attempts: int, retry_after: float | None) -> Instant:
         """Exponential with full jitter on the upper half, never sooner than the provider asked."""

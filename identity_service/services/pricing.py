@@ -1,4 +1,4 @@
-"""What a message will cost: its segments, times the price of the provider that it will likely go to."""
+"""What a message costs: its segments, times the price of a provider: of the dearest, before it is sent."""
 
 from __future__ import annotations
 
@@ -36,10 +36,15 @@ class Pricing:
         code: str | None,
         hours: int | None,
     ) -> Estimate:
-        """Return what a message would cost with the first provider of its route."""
+        """Return what a message costs at most: with the dearest provider of its route."""
         segments = self._wording.segments(kind, locale, code=code, hours=hours)
-        price = self.of(tx, self._routes.of(to, country)[0], to, country)
-        return Estimate(segments=segments, micros=segments * (price.micros if price else 0))
+        dearest = max(self.micros(tx, name, to, country) for name in self._routes.of(to, country))
+        return Estimate(segments=segments, micros=segments * dearest)
+
+    def micros(self, tx: Tx, provider: str, to: E164, country: str) -> int:
+        """Return the price of one segment with a provider; what has no price costs nothing."""
+        price = self.of(tx, provider, to, country)
+        return 0 if price is None else price.micros
 
     def of(self, tx: Tx, provider: str, to: E164, country: str) -> ListedPrice | None:
         """Return the price of one segment with a provider."""

@@ -45,7 +45,7 @@ _new = (
 )
 _TAKE_EVENTS = Statement(
     update(message_events)
-    .where(tuple_(*_KEY).in_(_new))
+    .where(tuple_(*_KEY).in_(_new), message_events.c.learned == 0)  # again: another took it meanwhile
     .values(learned=1)
     .returning(
         *_KEY,
@@ -63,7 +63,7 @@ _overdue = (
 )
 _TAKE_LOST = Statement(
     update(messages)
-    .where(messages.c.id.in_(_overdue))
+    .where(messages.c.id.in_(_overdue), messages.c.judge_at <= _now)
     .values(judge_at=None)
     .returning(messages.c.id, messages.c.provider)
 )

@@ -10,6 +10,9 @@ So that callers do not queue at the row of "all", wide scopes are split into sha
 the cap: no shard may exceed its part, so the sum never exceeds the cap.  Who finds one shard full asks the
 others; only when none has room is the scope spent.  A scope may so be refused a few messages early.
 
+A message is charged with the dearest provider of its route.  What it costs beyond that (it is sent again
+though it may have been sent, or had more segments) is gone already: it is counted, and never refused.
+
 Messages to a member's own number (login, recovery, notices) are counted, and never refused here: whoever
 burns the caps with invites cannot lock an owner out.  A decoy is charged nothing, by the same statement.
 """
@@ -20,11 +23,12 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, bindparam, case, delete, select
+from sqlalchemy import BigInteger, Integer, bindparam, case, delete, func, select
 
 from identity_service.crypto import Hasher
 from identity_service.db.store import Statement, Tx, per_dialect
-from identity_service.db.tables import members, spend
+from identity_service.db.tables import invite_holds, invites, members, messages, spend
+from identity_service.db.tables import verifications as ver
 from identity_service.errors import Refused
 from identity_service.policy.rules import CapRules
 from identity_service.ports import DAY, HOUR, Instant
@@ -96,6 +100,19 @@ _BRANCH = Statement(
     .outerjoin(_last, _last.c.id == _next.c.inviter_id)
     .where(_inviter.c.id == bindparam("member"))
 )
+_of_hold = invites.alias("of_hold")
+_PAYER = Statement(
+    select(
+        func.coalesce(invites.c.issuer_id, _of_hold.c.issuer_id).label("issuer_id"),
+        func.coalesce(invites.c.campaign_id, _of_hold.c.campaign_id).label("campaign_id"),
+    )
+    .select_from(messages)
+    .outerjoin(ver, ver.c.id == messages.c.subject_id)
+    .outerjoin(invite_holds, invite_holds.c.id == ver.c.hold_id)
+    .outerjoin(_of_hold, _of_hold.c.id == invite_holds.c.invite_id)
+    .outerjoin(invites, invites.c.id == messages.c.subject_id)
+    .where(messages.c.id == bindparam("message"))
+)
 _OF_SCOPE = Statement(
     select(*(spend.c[name] for name in _FIELDS)).where(
         spend.c.scope == bindparam("scope"), spend.c.subject == bindparam("subject")
@@ -146,7 +163,7 @@ class _Account:
 class Spent:
     """What was spent of a scope's caps in the running hour and day, in millionths of a dollar.
 
-    `own` is the part that went to members' own numbers.
+    `own` is the part that no cap refuses: for members' own numbers, and what was not expected.
     """
 
     scope: str
@@ -181,6 +198,14 @@ class Spending:
         for account in accounts:
             if (account.scope, account.subject) not in had_room:
                 self._add_elsewhere(tx, account, lucky, micros)
+
+    def count(self, tx: Tx, message_id: str, *, to: E164, country: str, micros: int) -> None:
+        """Count what a message cost beyond what it was charged with: no cap can refuse it any more."""
+        if micros > 0:
+            row = tx.one(_PAYER, message=message_id)
+            payer = Payer(issuer_id=row.issuer_id, campaign_id=row.campaign_id)
+            accounts = self._accounts(tx, to, country, payer)
+            self._add(tx, accounts, [tx.now % one.shards for one in accounts], micros, own=True)
 
     def _add_elsewhere(self, tx: Tx, account: _Account, lucky: int, micros: int) -> None:
         for step in range(1, account.shards):

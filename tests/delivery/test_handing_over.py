@@ -9,6 +9,7 @@ import pytest
 
 from identity_service.ports import DAY, MINUTE, SECOND
 from identity_service.services.delivery import MAX_ATTEMPTS
+from sms.prices import parse_prices
 from sms.providers.base import PLAIN_WORDS, FailureKind, Provider
 from sms.providers.exchange import Timeouts
 from sms.providers.twilio import TwilioProvider
@@ -231,3 +232,29 @@ def test_the_next_attempt_goes_to_the_next_provider_of_the_route(
     assert len(rig.world.inbox(phone)) == 1
     assert (rig.row().state, rig.row().provider) == ("delivered", "inbox")
     assert rig.twilio.messages == {}
+
+
+def test_an_attempt_that_may_have_been_sent_is_counted_when_it_is_repeated(rig: Rig) -> None:
+    """Fault: a provider that takes each message and answers nothing cost the caps one message."""
+    prices = parse_prices("provider,place,usd,as_of\ntwilio,*,0.10,2026-11-22\n")
+    rig.world.transact(lambda tx: rig.world.services.prices.keep(tx, prices, "test"))
+    rig.invite()
+    assert set(spent(rig).values()) == {(100_000, 0)}
+    rig.twilio.go_wrong(Fault(trouble=Trouble.ACCEPT_THEN_DROP))
+    rig.deliver()
+    assert set(spent(rig).values()) == {(200_000, 100_000)}
+    assert set(spent(rig)) == {"all", "country", "inviter", "prefix"}
+    rig.wait_until_due()
+    rig.fail(503)
+    rig.deliver()
+    assert set(spent(rig).values()) == {(200_000, 100_000)}, "a plain no costs nothing"
+    rig.world.clock.advance(2 * MINUTE)
+    rig.deliver()
+    assert rig.row().state == "sent"
+    assert set(spent(rig).values()) == {(200_000, 100_000)}, "sent twice, paid twice"
+
+
+def spent(rig: Rig) -> dict[str, tuple[int, int]]:
+    """What was spent of each scope today, and the part that no cap refuses."""
+    found = rig.world.query(rig.world.services.spending.now)
+    return {one.scope: (one.day, one.day_own) for one in found}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from identity_service.ports import DAY, HOUR
 from identity_service.services.spending import Payer
@@ -17,10 +18,10 @@ from tests.support.world import Api, World
 MakeWorld = Callable[..., World]
 
 
-def make(new_world: MakeWorld, **caps: str) -> World:
+def make(new_world: MakeWorld, route: str = "inbox", **caps: str) -> World:
     """A world where a message by the inbox costs 10 cents, with caps of the test's choice."""
     wide = {"prefix": "[100, 100]", "inviter": "[100, 100]", "branch": "[100, 100]", "country": "[100, 100]"}
-    world = new_world(policy_file=policy_with(**(wide | {"all": "[100, 100]"} | caps)))
+    world = new_world(policy_file=policy_with(**(wide | {"all": "[100, 100]"} | caps)), sms_route=route)
     stop_clock(world)
     world.clock.advance(HOUR - world.clock.now() % HOUR)
     prices = parse_prices("provider,place,usd,as_of\ninbox,*,0.10,2026-11-22\n")
@@ -205,3 +206,14 @@ def test_each_message_knows_its_price(new_world: MakeWorld) -> None:
     world.inbox()
     [sent] = world.query(lambda tx: world.services.timeline.of_subject(tx, made))
     assert (sent.segments, sent.cost, sent.charged) == (1, 100_000, None)
+
+
+def test_a_free_provider_before_a_priced_one_does_not_switch_the_caps_off(new_world: MakeWorld) -> None:
+    """Fault: only the first provider's price counted, whatever it fails over to."""
+    world = make(new_world, route="null,inbox", prefix="[0.2, 0.2]", inviter="[0.2, 0.2]")
+    api, issuer = world.api(), world.seed(quota=9).id
+    assert [invite(api, issuer, world.phone()) for _ in range(3)] == [201, 201, 429]
+    world.worker.deliver()
+    assert spent(world, "inviter") == [(0.2, 0)]
+    rows = world.query(lambda tx: tx.select(text("SELECT provider, cost FROM messages")))
+    assert {(row.provider, row.cost) for row in rows} == {("null", 0)}, "what it cost is told by who took it"
