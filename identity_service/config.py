@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import ipaddress
+import json
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ import sys
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -29,6 +30,9 @@ from sms.route import Routes, parse_route, parse_routes
 from sms.texts import check_parts
 
 VAR: Final = Path("var")
+DEV_JSON: Final = VAR / "dev.json"
+"""What the development server says of itself while it runs."""
+_PUBLIC_URL: Final = "http://127.0.0.1:8000"
 MIN_TOKEN: Final = 32
 """Characters: what Twilio gives."""
 MIN_SIGNATURE: Final = 16
@@ -41,6 +45,16 @@ _HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-
 class Environment(StrEnum):
     DEVELOPMENT = "development"
     PRODUCTION = "production"
+
+
+def _served_at(known: dict[str, Any]) -> str:
+    """Return the address of the development server that runs in this folder, else the usual one."""
+    if known.get("env") is not Environment.DEVELOPMENT:
+        return _PUBLIC_URL
+    try:
+        return str(json.loads(DEV_JSON.read_text())["url"])
+    except (OSError, ValueError, KeyError, TypeError):  # none runs here, or it is just being written
+        return _PUBLIC_URL
 
 
 class Settings(BaseSettings):
@@ -57,7 +71,7 @@ class Settings(BaseSettings):
     keyring: SecretStr = Field(
         default=SecretStr(""), description="The keyring's file, or the document itself"
     )
-    public_url: str = Field(default="http://127.0.0.1:8000", description="Where the outside reaches us")
+    public_url: str = Field(default_factory=_served_at, description="Where the outside reaches us")
     sms_route: str = Field(default="inbox", description="Providers in the order in which they are tried")
     sms_routes: str = Field(
         default="", description="Routes of countries and prefixes, e.g. RU=webhook,twilio; +4479=vonage"

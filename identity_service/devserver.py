@@ -29,7 +29,7 @@ from identity_service.cli.database import make_room
 from identity_service.cli.output import message
 from identity_service.cli.serve import DEFAULT_HOST, DEFAULT_PORT, how_many, refuse_taken_port, run_web
 from identity_service.cli.session import Session
-from identity_service.config import VAR, Settings, load_settings, share_metrics
+from identity_service.config import DEV_JSON, VAR, Settings, load_settings, share_metrics
 from identity_service.container import Container, build
 from identity_service.crypto import write_private
 from identity_service.db import migrate
@@ -39,7 +39,6 @@ from identity_service.ports import DAY, Instant, SystemClock
 from identity_service.services.clients import LIVE_KEYS, NewKey, Scope
 from identity_service.services.dashboard_access import Role
 
-DEV_JSON: Final = VAR / "dev.json"
 _METRICS: Final = VAR / "metrics"
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 10.0

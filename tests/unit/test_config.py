@@ -199,3 +199,30 @@ def test_settings_of_the_join_page_that_make_no_sense_are_named(
     with pytest.raises(Misconfigured) as refused:
         load_settings()
     assert any(names in fault for fault in refused.value.faults)
+
+
+def test_links_lead_to_the_development_server_that_runs_in_this_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fault: a sign-in link printed beside `./dev up --port 8123` led to port 8000, where nothing was."""
+    assert load_settings().public_url == "http://127.0.0.1:8000"
+    Path("var").mkdir()
+    dev_json = Path("var/dev.json")
+    dev_json.write_text('{"url": "http://127.0.0.1:8123", "api_key": "x"}')
+    settings = load_settings()
+    assert settings.dashboard_sign_in == "http://127.0.0.1:8123/dashboard/sign-in"
+    assert "public_url" not in settings.model_fields_set, "a second server still names its own port"
+    monkeypatch.setenv("IDENTITY_PUBLIC_URL", "http://localhost:9000")
+    assert load_settings().public_url == "http://localhost:9000"
+    monkeypatch.delenv("IDENTITY_PUBLIC_URL")
+    for broken in ("", "[]", "{"):
+        dev_json.write_text(broken)
+        assert load_settings().public_url == "http://127.0.0.1:8000"
+
+
+def test_production_takes_no_address_from_a_development_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("var").mkdir()
+    Path("var/dev.json").write_text('{"url": "https://elsewhere.example"}')
+    _set(monkeypatch, {name: value for name, value in SAFE.items() if name != "IDENTITY_PUBLIC_URL"})
+    with pytest.raises(Misconfigured, match="IDENTITY_PUBLIC_URL"):
+        load_settings()
