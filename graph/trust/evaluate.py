@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.errors import BadParameter, BadTable
+from graph.errors import BadParameter
 from graph.forest import NOBODY, InviteForest
 from graph.lineage import ancestor_indexes
 from graph.trust import baselines
@@ -102,17 +102,10 @@ def evaluate(
     Raises
     ------
     BadTable, CycleFound, TwoInviters, UnknownMember
-        BadTable also where nothing stands in the file.
     """
     if lines and has_labels(lines[0]):
-        tree = read_labelled_tree(lines)
-        if not len(tree.bad):
-            raise BadTable(2, "there is no member in the file")
-        return [evaluate_labelled_tree(tree, parameters=parameters, seed=seed)]
-    ratings = read_ratings(lines)
-    if not ratings:
-        raise BadTable(1, "there is no rating in the file")
-    rated = rated_forest(ratings)
+        return [evaluate_labelled_tree(read_labelled_tree(lines), parameters=parameters, seed=seed)]
+    rated = rated_forest(read_ratings(lines))
     return [
         evaluate_at_join(rated, parameters=parameters, seed=seed),
         *evaluate_rater_split(rated, parameters=parameters, seed=seed),

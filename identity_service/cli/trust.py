@@ -136,6 +136,8 @@ def evaluate(session: Session, file: Path, seed: int) -> None:
         raise Refused("bad_table", f"{file} is not UTF-8 text.") from None
     except GraphError as error:
         raise Refused(error.code, str(error)) from None
+    if not any(table.members for table in tables):
+        raise Refused("bad_table", f"There is nobody to judge in {file}.")
     if session.as_json:
         print_json({"data": [_table(table) for table in tables]})
         return

@@ -74,9 +74,9 @@ def test_a_labelled_tree_is_judged_beside_the_other_methods(tmp_path: Path) -> N
         ("member,inviter,bad\na,b,0\nb,a,0\n", "circle"),
         ("member,inviter,bad\na,,0\na,,0\n", "a"),
         ("member,inviter,bad\na,nobody,0\n", "nobody"),
-        ("", "there is no rating"),
-        ("source,target,rating,time\n", "there is no rating"),
-        ("member,inviter,bad\n", "there is no member"),
+        ("", "nobody to judge"),
+        ("source,target,rating,time\n", "nobody to judge"),
+        ("member,inviter,bad\n", "nobody to judge"),
     ],
 )
 def test_a_file_that_cannot_be_judged_is_refused_with_its_line(
