@@ -36,21 +36,25 @@ _member: BindParameter[str] = bindparam("member")
 _of_phone = select(phones.c.kind).where(phones.c.id == members.c.phone_id).scalar_subquery()
 _child = members.alias("child")
 _one: ColumnClause[int] = literal_column("1")
+JUDGED_BY: Final = (
+    members.c.state,
+    members.c.invites_frozen,
+    members.c.joined_at,
+    members.c.last_seen_at,
+    members.c.phone_verified_at,
+    members.c.trust_log_odds,
+    members.c.trust_conduct,
+    members.c.trust_standing,
+    members.c.trust_from_inviter,
+    members.c.level,
+    members.c.level_since,
+)
+"""Columns of a member's own row that decide; whoever judges many members (`population.py`) reads the same."""
 # Most members have neither sanctions nor invitees: the row itself says for whom there is more to ask.
 FACTS_OF: Final = Statement(
     select(
         members.c.id,
-        members.c.state,
-        members.c.invites_frozen,
-        members.c.joined_at,
-        members.c.last_seen_at,
-        members.c.phone_verified_at,
-        members.c.trust_log_odds,
-        members.c.trust_conduct,
-        members.c.trust_standing,
-        members.c.trust_from_inviter,
-        members.c.level,
-        members.c.level_since,
+        *JUDGED_BY,
         members.c.earn_from,
         members.c.review_at,
         members.c.quota_earned,

@@ -15,6 +15,7 @@ from identity_service.db.store import Statement, Tx
 from identity_service.db.tables import members, phones, sanctions
 from identity_service.policy.levels import MOST_INVITEES
 from identity_service.ports import Instant
+from identity_service.services.eligibility import JUDGED_BY
 
 BATCH: Final = 10_000
 _first: BindParameter[str] = bindparam("first")
@@ -23,18 +24,8 @@ _MEMBERS = Statement(
     select(
         members.c.id,
         members.c.external_id,
-        members.c.state,
-        members.c.invites_frozen,
         members.c.country,
-        members.c.joined_at,
-        members.c.last_seen_at,
-        members.c.phone_verified_at,
-        members.c.trust_log_odds,
-        members.c.trust_conduct,
-        members.c.trust_standing,
-        members.c.trust_from_inviter,
-        members.c.level,
-        members.c.level_since,
+        *JUDGED_BY,
         phones.c.kind.label("phone_kind"),
     )
     .select_from(members)
