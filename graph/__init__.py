@@ -16,6 +16,7 @@ from graph.errors import (
     MemberKey,
     NotAForest,
     TwoInviters,
+    UnknownIndex,
     UnknownMember,
 )
 from graph.forest import NOBODY, InviteForest
@@ -34,5 +35,6 @@ __all__ = [
     "MemberKey",
     "NotAForest",
     "TwoInviters",
+    "UnknownIndex",
     "UnknownMember",
 ]

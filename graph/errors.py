@@ -61,6 +61,16 @@ class UnknownMember(GraphError, KeyError):
         return str(self.args[0])
 
 
+class UnknownIndex(GraphError, IndexError):
+    """There is no node at ``index``; nothing counts from the end."""
+
+    code = "unknown_index"
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        super().__init__(f"no node at index {index} in the forest")
+
+
 class BadIdentifier(GraphError, ValueError):
     """``identifier`` cannot name a member; ``reason`` says why in plain words."""
 
@@ -113,7 +123,6 @@ class BadEvidence(GraphError, ValueError):
     code = "bad_evidence"
 
     def __init__(self, member: MemberKey, reason: str) -> None:
-        self.member, self.reason = member, reason
         self.member, self.reason = member, reason
         super().__init__(f"evidence on {member!r} is refused: {reason}")
 

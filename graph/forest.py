@@ -17,7 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graph.errors import BadIdentifier, CycleFound, ForestCorrupt, MemberKey, TwoInviters, UnknownMember
+from graph.errors import (
+    BadIdentifier,
+    BadParameter,
+    CycleFound,
+    ForestCorrupt,
+    MemberKey,
+    TwoInviters,
+    UnknownIndex,
+    UnknownMember,
+)
 from graph.ids import IdIndex, grown, item_view
 from graph.levels import Levels, levels_of
 
@@ -29,7 +38,8 @@ class InviteForest:
     """An append-only forest of members, each with at most one inviter.
 
     Names are all ``int`` or all ``str``. A member that is added is given the next index, and indexes never
-    change; the package's inner parts speak indexes, `index` and `name` translate. A *campaign* is a root
+    change; the package's inner parts speak indexes, `index` and `name` translate. A method that is given an
+    index without a node raises `UnknownIndex`. A *campaign* is a root
     that is no member: those who join by it are its children, although they count as generation 0.
 
     Examples
@@ -111,9 +121,11 @@ class InviteForest:
         ------
         UnknownMember, TwoInviters, CycleFound
             With the witness.
+        BadParameter
+            If the columns differ in length.
         """
         if len(members) != len(inviters):
-            raise ValueError(f"{len(members)} members and {len(inviters)} inviters")
+            raise BadParameter("inviters", len(inviters), f"{len(members)} members need as many")
         before = self._count
         try:
             rows = self._ids.extend(members)
@@ -206,11 +218,11 @@ class InviteForest:
 
     def inviter(self, index: int) -> int:
         """Return the index of the inviter (a member or a campaign), or -1 for a root. O(1)."""
-        return self._parents[index]
+        return self._parents[self._there(index)]
 
     def depth(self, index: int) -> int:
         """Return the number of edges to the root, campaigns counting as roots. O(1)."""
-        return self._depths[index]
+        return self._depths[self._there(index)]
 
     def is_campaign(self, index: int) -> bool:
         """Whether the node is a campaign and no member."""
@@ -227,18 +239,18 @@ class InviteForest:
 
     def children(self, index: int) -> Iterator[int]:
         """Indexes of the direct invitees, newest first. O(children)."""
-        child = self._firsts[index]
+        child = self._firsts[self._there(index)]
         while child != NOBODY:
             yield child
             child = self._nexts[child]
 
     def first_child(self, index: int) -> int:
         """Index of the newest direct invitee, or -1. O(1)."""
-        return self._firsts[index]
+        return self._firsts[self._there(index)]
 
     def next_sibling(self, index: int) -> int:
         """Index of the next older child of the same inviter, or -1. O(1)."""
-        return self._nexts[index]
+        return self._nexts[self._there(index)]
 
     def roots(self) -> NDArray[np.int64]:
         """Indexes of seeds and campaigns, ascending. O(n)."""
@@ -282,6 +294,12 @@ class InviteForest:
             raise ForestCorrupt(self.name(0), "not every invitee is linked below its inviter")
 
     # -- how it works --------------------------------------------------------------------------------------
+
+    def _there(self, index: int) -> int:
+        # The arrays are longer than the forest and would answer for nodes that are not there, and for -1.
+        if not 0 <= index < self._count:
+            raise UnknownIndex(index)
+        return index
 
     def _attach(self, member: MemberKey, parent: int, inviter: MemberKey | None) -> int:
         index = self._ids.add(member)

@@ -17,7 +17,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.errors import BadIdentifier, ForestFull, MemberKey
+from graph.errors import BadIdentifier, ForestFull, MemberKey, UnknownIndex
 
 MAX_TEXT_BYTES = 128
 """Longest name in UTF-8.
@@ -174,9 +174,9 @@ class IdIndex:
         return found
 
     def name(self, index: int) -> MemberKey:
-        """Return the name at `index` as ``int`` or ``str``. O(1)."""
+        """Return the name at `index` as ``int`` or ``str``. O(1). Raises UnknownIndex."""
         if not 0 <= index < self._count:
-            raise IndexError(index)
+            raise UnknownIndex(index)
         value = self._names[index]
         return int(value) if self.kind is IdKind.INTEGER else bytes(value).decode("utf-8", "surrogatepass")
 
@@ -186,7 +186,10 @@ class IdIndex:
         if indexes is None:
             chosen = self._names[: self._count]
         else:
-            chosen = self._names[np.fromiter(indexes, dtype=np.int64)]
+            places = np.fromiter(indexes, dtype=np.int64)
+            if len(outside := places[(places < 0) | (places >= self._count)]):
+                raise UnknownIndex(int(outside[0]))
+            chosen = self._names[places]
         if self.kind is IdKind.INTEGER:
             return [int(value) for value in chosen.tolist()]
         return [value.decode("utf-8", "surrogatepass") for value in chosen.tolist()]

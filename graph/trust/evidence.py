@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import assert_never
 
-from graph.errors import BadParameter, MemberKey
+from graph.errors import BadEvidence, BadParameter, MemberKey
 
 
 class EvidenceKind(StrEnum):
@@ -67,6 +67,7 @@ class Evidence:
     Attributes
     ----------
     kind : EvidenceKind
+        Or its name.
     member : int or str
         Whom it is about.
     source : int or str, optional
@@ -75,6 +76,11 @@ class Evidence:
         The caller's name for it: the same reference counts once, and withdraws it.
     at : float, optional
         When, in seconds since 1970; what has no time is never forgiven by age.
+
+    Raises
+    ------
+    BadEvidence
+        If there is no such kind.
     """
 
     kind: EvidenceKind
@@ -82,6 +88,13 @@ class Evidence:
     source: MemberKey | None = None
     reference: str | None = None
     at: float | None = None
+
+    def __post_init__(self) -> None:
+        kind: object = self.kind  # perhaps a text, from a caller without a type checker
+        if not isinstance(kind, EvidenceKind):
+            if not isinstance(kind, str) or kind not in _BITS:
+                raise BadEvidence(self.member, f"there is no kind {kind!r}")
+            object.__setattr__(self, "kind", EvidenceKind(kind))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

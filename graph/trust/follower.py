@@ -152,14 +152,15 @@ class TrustFollower:
         return self.score_at(self.forest.index(member))
 
     def score_at(self, index: int) -> TrustScore:
-        """Like `score`, for an index."""
+        """Like `score`, for an index. Raises UnknownIndex."""
+        member = self.forest.name(index)
         self._grow()
         own, private = self.ledger.weights(index)
         t = self.from_inviter(index)
         received = self.received(index)
         p = self.parameters
         return TrustScore(
-            member=self.forest.name(index),
+            member=member,
             own=own,
             private=private,
             from_inviter=t,

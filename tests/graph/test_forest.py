@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from graph import (
     BadIdentifier,
+    BadParameter,
     CycleFound,
     ForestCorrupt,
     GraphError,
     InviteForest,
     TwoInviters,
+    UnknownIndex,
     UnknownMember,
 )
 from graph.ids import MAX_TEXT_BYTES, IdIndex
@@ -131,6 +133,7 @@ def test_a_second_inviter_is_refused_and_both_are_named() -> None:
         ([7, True], [0, 0], BadIdentifier),
         ([7, 2**63], [0, 0], BadIdentifier),
         ([7, 8], [0, 1.5], BadIdentifier),
+        ([7, 8], [0], BadParameter),
     ],
 )
 def test_a_refused_batch_leaves_no_trace(
@@ -143,6 +146,19 @@ def test_a_refused_batch_leaves_no_trace(
     assert 7 not in forest
     forest.check()
     assert forest.add(7, inviter=0) == 3
+
+
+@pytest.mark.parametrize("index", [-1, 3, 15, 16, 2**40])
+def test_an_index_without_a_node_is_refused_and_nothing_counts_from_the_end(index: int) -> None:
+    forest = InviteForest.from_parents([-1, 0, 1])
+    for asked in (forest.inviter, forest.depth, forest.first_child, forest.next_sibling, forest.name):
+        with pytest.raises(UnknownIndex) as refused:
+            asked(index)
+        assert refused.value.index == index
+    with pytest.raises(UnknownIndex):
+        list(forest.children(index))
+    with pytest.raises(UnknownIndex):
+        forest.names([0, index])
 
 
 def test_an_unknown_inviter_is_named() -> None:

@@ -37,6 +37,15 @@ def test_reports_count_once_a_branch_and_from_three_branches_at_most(ledger: Evi
     assert seen == [(1, -0.7), (1, -0.7), (2, -1.4), (2, -1.4), (2, -1.4), (3, -2.1), (3, -2.1), (4, -2.1)]
 
 
+def test_a_kind_may_be_named_and_an_unknown_one_is_refused(ledger: EvidenceLedger) -> None:
+    named = Evidence(kind="ban", member=3)  # type: ignore[arg-type]
+    assert named == Evidence(kind=EvidenceKind.BAN, member=3)
+    assert ledger.record(named) == 3
+    for wrong in ("slander", "", None, 7, ["ban"]):
+        with pytest.raises(BadEvidence, match="no kind"):
+            Evidence(kind=wrong, member=3)  # type: ignore[arg-type]
+
+
 def test_all_anonymous_reports_are_one_branch(ledger: EvidenceLedger) -> None:
     for number in range(5):
         ledger.record(report(3, reference=f"anonymous {number}"))
