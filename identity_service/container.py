@@ -18,6 +18,7 @@ from identity_service.db.store import Store, prepare_engine
 from identity_service.policy.rules import Policy, parse_stored, policy_text
 from identity_service.ports import Clock, Entropy, Ids, SystemClock, SystemEntropy
 from identity_service.providers import make_providers
+from identity_service.services.claims import Claims
 from identity_service.services.clients import Clients
 from identity_service.services.costs import Costs
 from identity_service.services.credentials import Credentials
@@ -25,6 +26,7 @@ from identity_service.services.dashboard_access import DashboardAccess
 from identity_service.services.delivery import Delivery
 from identity_service.services.disclosure import Disclosure
 from identity_service.services.eligibility import Eligibility
+from identity_service.services.endings import Endings
 from identity_service.services.explorer import Explorer
 from identity_service.services.fates import Fates
 from identity_service.services.grants import Grants
@@ -40,12 +42,14 @@ from identity_service.services.invite_codes import InviteCodes
 from identity_service.services.invites import Invites
 from identity_service.services.journal import Journal
 from identity_service.services.members import Members
+from identity_service.services.outcomes import Outcomes
 from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
 from identity_service.services.population import Population
 from identity_service.services.prices import Prices
 from identity_service.services.pricing import Pricing
 from identity_service.services.quota import QuotaLedger
+from identity_service.services.receipts import Receipts
 from identity_service.services.recovery import Recoveries
 from identity_service.services.registration import Registrations
 from identity_service.services.reports import Reports
@@ -87,6 +91,10 @@ class Container:
     reviews: Reviews
     grants: Grants
     delivery: Delivery
+    claims: Claims
+    outcomes: Outcomes
+    receipts: Receipts
+    endings: Endings
     timeline: Timeline
     fates: Fates
     routing: Routing
@@ -185,14 +193,13 @@ def build(
     delivery = Delivery(
         policies=policies,
         ids=ids,
-        entropy=entropy,
         seal=seal,
         phones=phones,
         timeline=timeline,
         pricing=pricing,
         spending=spending,
-        journal=journal,
     )
+    endings = Endings(timeline=timeline, journal=journal)
     invite_codes = InviteCodes(policies=policies, hasher=hasher, journal=journal)
     guard = Guard(
         policies=policies,
@@ -278,6 +285,17 @@ def build(
         reviews=Reviews(policies=policies, eligibility=eligibility, quota=quota, journal=journal),
         grants=Grants(quota=quota),
         delivery=delivery,
+        claims=Claims(seal=seal, phones=phones, endings=endings),
+        outcomes=Outcomes(
+            policies=policies,
+            entropy=entropy,
+            endings=endings,
+            timeline=timeline,
+            pricing=pricing,
+            spending=spending,
+        ),
+        receipts=Receipts(policies=policies, timeline=timeline),
+        endings=endings,
         timeline=timeline,
         routing=Routing(routes=settings.routes, providers=providers, policies=policies, costs=costs),
         wording=wording,

@@ -22,7 +22,9 @@ from identity_service.container import Container
 from identity_service.db.store import Tx
 from identity_service.errors import SYSTEM, Unavailable
 from identity_service.ports import SECOND
-from identity_service.services.delivery import Asked, Claimed, Followed
+from identity_service.services.claims import Claimed
+from identity_service.services.outcomes import Asked
+from identity_service.services.receipts import Followed
 from identity_service.services.routing import Routed
 from sms.providers.base import Accepted, FailureKind, OutgoingMessage, Provider, ProviderFailure, TellsLater
 
@@ -212,10 +214,10 @@ class Sender:
 
     def ask_later(self) -> int:
         """Ask about some messages whose time has come; return how many."""
-        store, delivery = self._services.store, self._services.delivery
-        if not store.query(SYSTEM, delivery.has_followers):
+        store, receipts = self._services.store, self._services.receipts
+        if not store.query(SYSTEM, receipts.has_followers):
             return 0
-        found = store.transact(SYSTEM, lambda tx: delivery.take_followers(tx, _BATCH))
+        found = store.transact(SYSTEM, lambda tx: receipts.take_followers(tx, _BATCH))
         for one in found:
             provider: object = self._providers.get(one.provider)
             if isinstance(provider, TellsLater):
@@ -231,19 +233,19 @@ class Sender:
 
     def _ask(self, provider: TellsLater, one: Followed) -> None:
         """Keep what the provider tells; then tell it whether the code came back."""
-        delivery = self._services.delivery
+        receipts = self._services.receipts
         receipt = provider.fetch(one.provider_ref)
-        self._services.store.transact(SYSTEM, lambda tx: delivery.receive(tx, one.attempt_id, receipt))
+        self._services.store.transact(SYSTEM, lambda tx: receipts.receive(tx, one.attempt_id, receipt))
         if self._services.settings.twilio_feedback and one.code_came_back is not None:
             provider.report_outcome(one.provider_ref, code_came_back=one.code_came_back)
 
     # -- one message ------------------------------------------------------------------------------------
 
     def _claim(self, limit: int) -> list[Claimed]:
-        store, delivery = self._services.store, self._services.delivery
-        if not store.query(SYSTEM, delivery.is_due):
+        store, claims = self._services.store, self._services.claims
+        if not store.query(SYSTEM, claims.is_due):
             return []  # looked first, so that an idle worker never asks for SQLite's write lock
-        return store.transact(SYSTEM, lambda tx: delivery.claim(tx, limit))
+        return store.transact(SYSTEM, lambda tx: claims.claim(tx, limit))
 
     def _routed(self, messages: list[Claimed]) -> list[tuple[Claimed, Routed]]:
         """Choose a provider for each."""
@@ -263,11 +265,11 @@ class Sender:
         if not crowded:
             return
         waits = [(message, int(self._desk_of(routed).line_up() * SECOND)) for message, routed in crowded]
-        delivery = self._services.delivery
+        claims = self._services.claims
 
         def put_back(tx: Tx) -> None:
             for message, wait in waits:
-                delivery.put_back(tx, message, tx.now + wait)
+                claims.put_back(tx, message, tx.now + wait)
 
         self._services.store.transact(SYSTEM, put_back)
 
@@ -302,26 +304,26 @@ class Sender:
         """Count a decoy like any other: the metrics must not tell who is a member."""
         first = self._services.routing.route_of(message.to, message.country)[0]
         telemetry.MESSAGES.labels(first, "accepted").inc()
-        delivery = self._services.delivery
-        self._services.store.transact(SYSTEM, lambda tx: delivery.mark_withheld(tx, message))
+        outcomes = self._services.outcomes
+        self._services.store.transact(SYSTEM, lambda tx: outcomes.mark_withheld(tx, message))
 
     def _mark_accepted(self, message: Claimed, accepted: Accepted, asked: Asked) -> None:
-        store, delivery = self._services.store, self._services.delivery
+        store, outcomes = self._services.store, self._services.outcomes
         try:
-            store.transact(SYSTEM, lambda tx: delivery.mark_accepted(tx, message, accepted, asked))
+            store.transact(SYSTEM, lambda tx: outcomes.mark_accepted(tx, message, accepted, asked))
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - e.g. a provider that gives one id twice
             log.error("outcome_lost", message_id=message.id, error_type=type(error).__name__)  # noqa: TRY400
-            store.transact(SYSTEM, lambda tx: delivery.mark_lost(tx, message))
+            store.transact(SYSTEM, lambda tx: outcomes.mark_lost(tx, message))
 
     def _mark_failed(
         self, message: Claimed, failure: ProviderFailure, routed: Routed, started: float
     ) -> None:
-        store, delivery = self._services.store, self._services.delivery
+        store, outcomes = self._services.store, self._services.outcomes
         asked = _asked(routed, started)
         store.transact(
-            SYSTEM, lambda tx: delivery.mark_failed(tx, message, failure, asked, another=routed.another)
+            SYSTEM, lambda tx: outcomes.mark_failed(tx, message, failure, asked, another=routed.another)
         )
 
     def _send(self, message: Claimed, provider: Provider | None) -> Accepted:

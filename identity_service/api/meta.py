@@ -84,7 +84,7 @@ def _take_report(name: str) -> Response:
     except ReceiptRefused as refused:
         raise Refused(refused.code.value, refused.detail) from None
     attempt = request.args.get("attempt", "")
-    services.store.transact(SYSTEM, lambda tx: services.delivery.receive(tx, attempt, receipt))
+    services.store.transact(SYSTEM, lambda tx: services.receipts.receive(tx, attempt, receipt))
     return Response(status=204)
 
 

@@ -158,6 +158,6 @@ def _running(session: Session) -> Iterator[Check]:
     else:
         seen = f"last seen {max(0, now - beat) // SECOND} s ago"
         yield Check(name="worker", ok=now - beat <= _BEATS_WITHIN, detail=seen)
-    dead = len(session.read(lambda tx: services.delivery.dead_letters(tx, 1000)))
+    dead = len(session.read(lambda tx: services.endings.dead_letters(tx, 1000)))
     told = f"{dead}; see `identity messages dead`" if dead else "none"
     yield Check(name="dead letters", ok=not dead, detail=told)

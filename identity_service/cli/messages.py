@@ -20,7 +20,7 @@ def messages() -> None:
 @pass_session
 def dead(session: Session, limit: int) -> None:
     """List dead letters: messages that were tried as often as it makes sense."""
-    rows = session.read(lambda tx: session.services.delivery.dead_letters(tx, limit))
+    rows = session.read(lambda tx: session.services.endings.dead_letters(tx, limit))
     shapes = [
         {
             "id": row.id,
@@ -47,5 +47,5 @@ def dead(session: Session, limit: int) -> None:
 @pass_session
 def replay(session: Session, message_id: str) -> None:
     """Queue a dead letter again, if its time is not over."""
-    session.do(lambda tx: session.services.delivery.replay(tx, message_id))
+    session.do(lambda tx: session.services.endings.replay(tx, message_id))
     message(f"{message_id} is queued again.")

@@ -37,7 +37,7 @@ def _journal(viewer: Viewer, *, public: bool) -> Response:
 @dashboard.get("/messages/dead")
 @signed_in(Role.ADMIN)
 def dead_messages(viewer: Viewer) -> Response:
-    rows = viewer.read(lambda tx: viewer.services.delivery.dead_letters(tx, _DEAD_SHOWN))
+    rows = viewer.read(lambda tx: viewer.services.endings.dead_letters(tx, _DEAD_SHOWN))
     return page("dead_messages.html", rows=rows, most=_DEAD_SHOWN)
 
 
@@ -52,7 +52,7 @@ def stories(viewer: Viewer, subject_id: str) -> Response:
 @dashboard.post("/messages/dead/<message_id>/replay")
 @signed_in(Role.ADMIN)
 def replay(viewer: Viewer, message_id: str) -> Response:
-    viewer.do(lambda tx: viewer.services.delivery.replay(tx, message_id))
+    viewer.do(lambda tx: viewer.services.endings.replay(tx, message_id))
     return Response(status=303, headers={"Location": "/dashboard/messages/dead"})
 
 

@@ -28,7 +28,7 @@ def _facts(viewer: Viewer, tx: Tx) -> dict[str, Any]:
     return {
         "worker_seconds": None if beat is None else max(0, tx.now - beat) // SECOND,
         "events": list(reversed(services.journal.newest_events(tx, types=(), limit=_NEWEST))),
-        "dead": len(services.delivery.dead_letters(tx, _DEAD)) if viewer.is_admin else 0,
+        "dead": len(services.endings.dead_letters(tx, _DEAD)) if viewer.is_admin else 0,
         "dead_more": _DEAD,
         "provider": ", ".join(services.settings.providers),
         "policy": services.policies.of(tx).version,

@@ -158,7 +158,6 @@ class OwnDoor:
         self._delivery = Delivery(
             policies=policies,
             ids=ids,
-            entropy=SystemEntropy(),
             seal=seal,
             phones=Phones(hasher=hasher, seal=seal, ids=ids, number_policy=NumberPolicy()),
             timeline=Timeline(),
@@ -166,7 +165,6 @@ class OwnDoor:
                 prices=Prices(journal), wording=Wording(Settings()), routes=Routes(default=("null",))
             ),
             spending=Spending(policies=policies, hasher=hasher),
-            journal=journal,
         )
         self._subjects = 0
         self._ticked: Instant = START

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from identity_service.db.store import Tx
@@ -9,6 +10,7 @@ from identity_service.services.prices import Prices
 from identity_service.services.wording import Wording
 from sms.numbers import E164
 from sms.prices import ListedPrice
+from sms.providers.base import Price
 from sms.route import Routes
 from sms.texts import TextKind
 
@@ -49,3 +51,11 @@ class Pricing:
     def of(self, tx: Tx, provider: str, to: E164, country: str) -> ListedPrice | None:
         """Return the price of one segment with a provider."""
         return self._prices.book(tx).of(provider, to, country)
+
+
+def in_micros(price: Price | None, usd_per: Mapping[str, float]) -> int | None:
+    """Return what a provider took, in millionths of a dollar; None in a currency without a rate."""
+    if price is None:
+        return None
+    rate = 1.0 if price.currency == "USD" else usd_per.get(price.currency)
+    return None if rate is None else round(float(price.amount) * rate * 1_000_000)

@@ -20,8 +20,8 @@ from identity_service.db.store import Statement, Tx, binds, per_dialect
 from identity_service.db.tables import message_events, messages, route_health
 from identity_service.policy.rules import RouteRules
 from identity_service.ports import HOUR, SECOND, Instant
+from identity_service.services.claims import Claimed
 from identity_service.services.costs import About, Costs
-from identity_service.services.delivery import Claimed
 from identity_service.services.policy_book import PolicyBook
 from sms.fate import Happening
 from sms.health import Because, Condition, Pool, Rules, Tally, Vitals, judged, pooled_errors, usual_codes

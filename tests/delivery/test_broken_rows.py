@@ -75,7 +75,7 @@ def test_a_ledger_that_does_not_add_up_stops_only_its_own_sweep(world: World) ->
 def test_a_message_whose_workers_die_again_and_again_ends_dead(world: World) -> None:
     api, seed = world.api(), world.seed(quota=1)
     _invite(world, api, seed.id)
-    claim: Callable[[], Any] = lambda: world.transact(lambda tx: world.services.delivery.claim(tx, 10))  # noqa: E731
+    claim: Callable[[], Any] = lambda: world.transact(lambda tx: world.services.claims.claim(tx, 10))  # noqa: E731
     claims = 0
     while claim() and claims < 100:
         claims += 1
@@ -100,7 +100,8 @@ def test_the_metrics_count_a_decoy_like_a_message(world: World) -> None:
 
     def accepted() -> str:
         lines = world.app.test_client().get("/metrics").text.splitlines()
-        return next((line for line in lines if line.startswith("identity_messages_total{")), "")
+        counted = [line for line in lines if line.startswith("identity_messages_total{")]
+        return next((line for line in counted if '"inbox"' in line and '"accepted"' in line), "")
 
     seen = []
     for phone in (member, stranger):

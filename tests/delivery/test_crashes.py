@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from identity_service.ports import DAY, MINUTE
-from identity_service.services import delivery as outbox
-from identity_service.services.delivery import LEASE, Asked
+from identity_service.services import claims
+from identity_service.services.claims import LEASE
 from identity_service.services.invites import IssueInvite
+from identity_service.services.outcomes import Asked
 from sms.numbers import parse
 from sms.providers.base import Accepted, FailureKind, ProviderFailure
 from sms.states import DeliveryState
@@ -40,7 +41,7 @@ def work_until_killed(url: str, ahead: int, settings: dict[str, Any]) -> None:
 
     Its leases are as long as the whole test on a busy machine: what runs out by itself is another test's.
     """
-    outbox.LEASE = LONG_LEASE  # type: ignore[misc]
+    claims.LEASE = LONG_LEASE  # type: ignore[misc]
     world = World(url, **settings)
     world.clock.advance(ahead)
     world.worker.run()
@@ -108,20 +109,20 @@ def test_a_worker_that_comes_back_from_the_dead_does_not_mark_its_successors_att
     """Fault: a worker that was stopped for minutes (swap, a frozen machine) tells the outcome of an attempt
     that is not its own any more, while the next one is under way."""
     rig.invite()
-    delivery = rig.world.services.delivery
-    [first] = rig.world.transact(lambda tx: delivery.claim(tx, 10))
+    taking, outcomes = rig.world.services.claims, rig.world.services.outcomes
+    [first] = rig.world.transact(lambda tx: taking.claim(tx, 10))
     rig.world.clock.advance(LEASE)
-    [second] = rig.world.transact(lambda tx: delivery.claim(tx, 10))
+    [second] = rig.world.transact(lambda tx: taking.claim(tx, 10))
     assert second.attempt_id != first.attempt_id
     under_way = rig.row()
     yes = Accepted(provider="twilio", provider_id="SMlate", state=DeliveryState.QUEUED, segments=1)
     no = ProviderFailure(kind=FailureKind.WRONG_NUMBER, provider="twilio", plain="no such number")
     asked = Asked(provider="twilio", why="first_in_route", took_ms=40)
-    rig.world.transact(lambda tx: delivery.mark_accepted(tx, first, yes, asked))
-    rig.world.transact(lambda tx: delivery.mark_failed(tx, first, no, asked))
+    rig.world.transact(lambda tx: outcomes.mark_accepted(tx, first, yes, asked))
+    rig.world.transact(lambda tx: outcomes.mark_failed(tx, first, no, asked))
     assert rig.row() == under_way
-    rig.world.transact(lambda tx: delivery.mark_accepted(tx, second, yes, asked))
-    rig.world.transact(lambda tx: delivery.mark_failed(tx, first, no, asked))
+    rig.world.transact(lambda tx: outcomes.mark_accepted(tx, second, yes, asked))
+    rig.world.transact(lambda tx: outcomes.mark_failed(tx, first, no, asked))
     assert (rig.row().state, rig.row().provider_ref) == ("sent", "SMlate")
 
 
@@ -164,8 +165,8 @@ def test_dead_leases_are_taken_up_by_one_of_several_workers(
     """Fault: a lease runs out and every worker notices at once. The second attempt, too, is one only."""
     for _ in range(12):
         rig.invite()
-    delivery = rig.world.services.delivery
-    assert len(rig.world.transact(lambda tx: delivery.claim(tx, 20))) == 12
+    taking = rig.world.services.claims
+    assert len(rig.world.transact(lambda tx: taking.claim(tx, 20))) == 12
     others = [new_world(**twilio_settings(twilio.base_url)) for _ in range(4)]
     for other in others:
         other.clock.advance(LEASE)

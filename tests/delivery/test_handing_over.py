@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from identity_service.ports import DAY, MINUTE, SECOND
-from identity_service.services.delivery import MAX_ATTEMPTS
+from identity_service.services.outcomes import MAX_ATTEMPTS
 from sms.prices import parse_prices
 from sms.providers.base import PLAIN_WORDS, FailureKind, Provider
 from sms.providers.exchange import Timeouts
@@ -67,9 +67,9 @@ def test_a_refusal_of_our_account_is_told_and_waits_for_the_operator(rig: Rig) -
     assert rig.told(invite)["reason"] == PLAIN_WORDS[FailureKind.REJECTED]
     rig.world.clock.advance(DAY)
     assert rig.deliver() == 0
-    delivery = rig.world.services.delivery
-    [dead] = rig.world.query(delivery.dead_letters)
-    rig.world.transact(lambda tx: delivery.replay(tx, dead.id))
+    endings = rig.world.services.endings
+    [dead] = rig.world.query(endings.dead_letters)
+    rig.world.transact(lambda tx: endings.replay(tx, dead.id))
     rig.deliver()
     assert (rig.told(invite)["state"], rig.sent_to(phone)) == ("sent", 1)
 
@@ -117,12 +117,12 @@ def test_a_dead_letter_is_listed_and_sent_when_it_is_replayed(rig: Rig) -> None:
         rig.fail(500, "20500")
         rig.deliver()
         rig.wait_until_due()
-    delivery = rig.world.services.delivery
-    [dead] = rig.world.query(delivery.dead_letters)
+    endings = rig.world.services.endings
+    [dead] = rig.world.query(endings.dead_letters)
     assert (dead.subject_id, dead.attempts, dead.kind) == (invite, MAX_ATTEMPTS, "invite")
     assert phone not in str(dead)
-    rig.world.transact(lambda tx: delivery.replay(tx, dead.id))
-    assert rig.world.query(delivery.dead_letters) == []
+    rig.world.transact(lambda tx: endings.replay(tx, dead.id))
+    assert rig.world.query(endings.dead_letters) == []
     assert rig.deliver() == 1
     assert rig.sent_to(phone) == 1
     assert rig.told(invite)["state"] == "sent"
@@ -136,7 +136,7 @@ def test_a_dead_letter_that_fails_again_is_dead_again(rig: Rig) -> None:
         rig.fail(500)
         rig.deliver()
         rig.wait_until_due()
-    rig.world.transact(lambda tx: rig.world.services.delivery.replay(tx, rig.row().id))
+    rig.world.transact(lambda tx: rig.world.services.endings.replay(tx, rig.row().id))
     rig.fail(500)
     assert rig.deliver() == 1
     assert rig.row().state == "dead"

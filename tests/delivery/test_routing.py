@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import pytest
 
 from identity_service.ports import MINUTE, SECOND
-from identity_service.services.delivery import Asked
 from identity_service.services.invites import IssueInvite
+from identity_service.services.outcomes import Asked
 from sms.health import Because, Condition
 from sms.numbers import parse
 from sms.providers.base import Accepted
@@ -223,10 +223,10 @@ def _probe(rig: Rig) -> None:
     services, number = rig.world.services, parse(rig.world.phone())
     wanted = IssueInvite(campaign="probe", channel="sms", number=number)
     rig.world.transact(lambda tx: services.invites.issue(tx, wanted))
-    [claimed] = rig.world.transact(lambda tx: services.delivery.claim(tx, 1))
+    [claimed] = rig.world.transact(lambda tx: services.claims.claim(tx, 1))
     yes = Accepted(provider="twilio", provider_id=f"SM{claimed.id}", state=DeliveryState.QUEUED)
     asked = Asked(provider="twilio", why="probe", took_ms=200)
-    rig.world.transact(lambda tx: services.delivery.mark_accepted(tx, claimed, yes, asked))
+    rig.world.transact(lambda tx: services.outcomes.mark_accepted(tx, claimed, yes, asked))
 
 
 def test_a_provider_whose_every_receipt_lies_loses_its_messages(

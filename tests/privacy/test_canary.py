@@ -197,7 +197,7 @@ class Journey:
                 while world.worker.deliver():
                     pass
                 world.clock.advance(10 * MINUTE)
-        dead = world.query(world.services.delivery.dead_letters)
+        dead = world.query(world.services.endings.dead_letters)
         assert [row.kind for row in dead] == ["invite"]
         self.canaries.add_dashed("invite code", kept[0].body.rpartition(" ")[2])
 

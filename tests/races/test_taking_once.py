@@ -44,7 +44,7 @@ def both(world: World, take: Callable[[Any], Any]) -> list[Any]:
 
 
 def test_a_provider_is_asked_about_each_message_by_one_worker(told: World) -> None:
-    found = both(told, lambda tx: told.services.delivery.take_followers(tx, 20))
+    found = both(told, lambda tx: told.services.receipts.take_followers(tx, 20))
     assert sorted(len(one) for one in found) == [0, 8]
 
 
