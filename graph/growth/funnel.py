@@ -29,6 +29,7 @@ from graph.growth.report import (
     table,
 )
 from graph.growth.view import View
+from graph.said import Said
 
 STEPS: Final = (
     "issued",
@@ -137,12 +138,14 @@ def funnel(view: View) -> Report:
             tables.append(_table(channel, times, done))
         elif kept.any():
             tables.append(_table(channel, [one[kept] for one in times], [one[kept] for one in done]))
-    notes: tuple[str, ...] = (
-        (f"{waiting} of these invites are still open and may come farther.",) if waiting else ()
-    )
+    notes: tuple[Said, ...] = ()
+    if waiting:
+        notes += (Said("{n} of these invites are still open and may come farther.", n=waiting),)
     if not by_sms.all():
         notes += (
-            "Nobody tells when a link is sent or delivered: for it these steps stand for the later ones.",
+            Said(
+                "Nobody tells when a link is sent or delivered: for it these steps stand for the later ones."
+            ),
         )
     return Report(
         definition=FUNNEL,

@@ -31,6 +31,7 @@ from graph.growth.report import (
     table,
 )
 from graph.growth.view import View
+from graph.said import Said
 
 WINDOWS: Final = (7, 30, 90)
 K_FACTOR: Final = Definition(
@@ -140,7 +141,7 @@ def k_factor(view: View) -> Report:
         of="members joined",
         tables=(*_k_tables(rows), _cycle_table(view)),
         maturing=maturing,
-        notes=("Only members whose window is over are counted; `mature` says how many.",),
+        notes=(Said("Only members whose window is over are counted; `mature` says how many."),),
     )
 
 

@@ -18,6 +18,7 @@ from graph.growth.shape import invitees, sizes
 from graph.growth.view import View
 from graph.ids import item_view
 from graph.lineage import subtree_sums
+from graph.said import Said
 
 DISCOUNT: Final = 0.5
 PLACES: Final = 100
@@ -107,5 +108,5 @@ def leaderboard(view: View) -> Report:
                 y=("score",),
             ),
         ),
-        notes=("Banned members stand on no leaderboard.",),
+        notes=(Said("Banned members stand on no leaderboard."),),
     )

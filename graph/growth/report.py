@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from graph.growth.intervals import Estimate
+from graph.said import Said
 
 Cell = str | int | float | bool | None
 
@@ -127,7 +128,7 @@ class Report:
     of: str
     tables: tuple[Table, ...]
     maturing: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[Said, ...] = ()
 
     def table(self, name: str) -> Table:
         """Return a table by its name."""

@@ -25,6 +25,7 @@ from graph.growth.report import (
 )
 from graph.growth.view import View
 from graph.lineage import subtree_sums
+from graph.said import Said
 
 MOST_BRANCHES: Final = 20
 SMALLEST_BRANCH: Final = 5
@@ -100,7 +101,7 @@ def tree(view: View) -> Report:
             _branches(view),
         ),
         maturing=young,
-        notes=("Members of the last 30 days may still invite.",) if young else (),
+        notes=(Said("Members of the last 30 days may still invite."),) if young else (),
     )
 
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from graph.errors import BadEvidence, BadParameter, MemberKey
+from graph.said import Said
 
 
 class EvidenceKind(StrEnum):
@@ -124,7 +125,7 @@ class Share:
 
     kind: EvidenceKind
     log_odds: float
-    detail: str
+    detail: Said
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,7 +223,7 @@ class EvidencePolicy:
         excess = self._capped(facts) - sum(self._private_weight(kind, facts) for kind in PRIVATE_KINDS)
         if excess and lines:
             # The cap is a line of its own: spreading it would show weights that no table has.
-            detail = f"phone, age and activity count at most {self.private_cap:+g} in all"
+            detail = Said("phone, age and activity count at most {cap:+g} in all", cap=self.private_cap)
             lines.append(Share(kind=PRIVATE_KINDS[-1], log_odds=excess, detail=detail))
         return lines
 
@@ -279,16 +280,24 @@ class EvidencePolicy:
         match kind:
             case EvidenceKind.REPORT:
                 counted = min(facts.report_branches, self.report_branches)
-                detail = f"reports from {facts.report_branches} inviter branches, {counted} counted"
+                detail = Said(
+                    "reports from {n} inviter branches, {counted} counted",
+                    n=facts.report_branches,
+                    counted=counted,
+                )
                 return _line(kind, self.report * counted, detail) if counted else None
             case EvidenceKind.VOUCH:
                 counted = min(facts.vouch_branches, self.vouch_branches)
-                detail = f"vouches from {facts.vouch_branches} inviter branches, {counted} counted"
+                detail = Said(
+                    "vouches from {n} inviter branches, {counted} counted",
+                    n=facts.vouch_branches,
+                    counted=counted,
+                )
                 return _line(kind, self.vouch * counted, detail) if counted else None
             case EvidenceKind.MATURED:
                 if not is_unblemished(facts):
                     return None
-                return _line(kind, alpha, "a member for the waiting time without a report")
+                return _line(kind, alpha, Said("a member for the waiting time without a report"))
             case EvidenceKind.SOLD_INVITES:
                 return None  # it speaks about conduct and is told where conduct is told
             case _:
@@ -296,17 +305,17 @@ class EvidencePolicy:
 
 
 _WORDS = {
-    EvidenceKind.BAN.value: "a confirmed ban",
-    EvidenceKind.STAFF_VERIFIED.value: "checked by the staff or by a seed",
-    EvidenceKind.PHONE_MOBILE.value: "a mobile number",
-    EvidenceKind.PHONE_VOIP.value: "a number that is not tied to a SIM card",
-    EvidenceKind.AGED.value: "a member for long",
-    EvidenceKind.ACTIVATED.value: "completed the first steps",
-    EvidenceKind.ACTIVITY.value: "active",
+    EvidenceKind.BAN.value: Said("a confirmed ban"),
+    EvidenceKind.STAFF_VERIFIED.value: Said("checked by the staff or by a seed"),
+    EvidenceKind.PHONE_MOBILE.value: Said("a mobile number"),
+    EvidenceKind.PHONE_VOIP.value: Said("a number that is not tied to a SIM card"),
+    EvidenceKind.AGED.value: Said("a member for long"),
+    EvidenceKind.ACTIVATED.value: Said("completed the first steps"),
+    EvidenceKind.ACTIVITY.value: Said("active"),
 }
 
 
-def _line(kind: EvidenceKind, log_odds: float, detail: str) -> Share:
+def _line(kind: EvidenceKind, log_odds: float, detail: Said) -> Share:
     return Share(kind=kind, log_odds=log_odds, detail=detail)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from graph.errors import MemberKey
+from graph.said import Said
 from graph.trust.evidence import EvidenceKind, Facts
 from graph.trust.follower import TrustFollower, TrustScore
 from graph.trust.neighbourhood import Neighbourhood, neighbourhood_of
@@ -44,13 +45,13 @@ class Line:
     kind : EvidenceKind, optional
         For own evidence.
     log_odds : float
-    detail : str
+    detail : Said
         Plain English, without names.
     """
 
     source: Source
     log_odds: float
-    detail: str
+    detail: Said
     member: MemberKey | None = None
     kind: EvidenceKind | None = None
 
@@ -67,7 +68,7 @@ class Help:
         Change of L and of Ly.
     log_odds, conduct : float
         L and Ly afterwards.
-    detail : str
+    detail : Said
     member : int or str, optional
         The invitee concerned.
     """
@@ -77,7 +78,7 @@ class Help:
     conduct_gain: float
     log_odds: float
     conduct: float
-    detail: str
+    detail: Said
     member: MemberKey | None = None
 
 
@@ -129,14 +130,20 @@ def explained(beside: Neighbourhood) -> Explanation:
 def _from_above(beside: Neighbourhood, score: TrustScore) -> Line:
     above, t = beside.above, score.from_inviter
     if above is None:
-        return Line(source=Source.PRIOR, log_odds=t, detail="where everybody without an inviter starts")
+        return Line(source=Source.PRIOR, log_odds=t, detail=Said("where everybody without an inviter starts"))
     if above.is_campaign:
         return Line(
-            source=Source.CAMPAIGN, member=above.member, log_odds=t, detail="how this campaign's joiners do"
+            source=Source.CAMPAIGN,
+            member=above.member,
+            log_odds=t,
+            detail=Said("how this campaign's joiners do"),
         )
-    detail = "how well the inviter stands and invites"
+    detail = Said("how well the inviter stands and invites")
     if above.edge_weight < 1:
-        detail += f", counted with weight {above.edge_weight:g}"
+        detail = Said(
+            "how well the inviter stands and invites, counted with weight {weight:g}",
+            weight=above.edge_weight,
+        )
     return Line(source=Source.INVITER, member=above.member, log_odds=t, detail=detail)
 
 
@@ -153,7 +160,7 @@ def _from_below(beside: Neighbourhood, score: TrustScore) -> Iterator[Line]:
             source=Source.ADJUDICATION,
             kind=EvidenceKind.SOLD_INVITES,
             log_odds=total,
-            detail="adjudicated: sold invites; how the invitees do no longer counts",
+            detail=Said("adjudicated: sold invites; how the invitees do no longer counts"),
         )
         return
     # C / Y has the limit C'(0) = 1 - r - s where the messages cancel.
@@ -165,13 +172,13 @@ def _from_below(beside: Neighbourhood, score: TrustScore) -> Iterator[Line]:
             source=Source.INVITEE,
             member=one.member,
             log_odds=one.message * rate,
-            detail="how this invitee, and those it invited, turned out",
+            detail=Said("how this invitee, and those it invited, turned out"),
         )
     if others := beside.speaking - len(beside.largest):
         yield Line(
             source=Source.OTHER_INVITEES,
             log_odds=total - told,
-            detail=f"{others} further invitees together",
+            detail=Said("{n} further invitees together", n=others),
         )
 
 
@@ -210,36 +217,41 @@ def helpful(beside: Neighbourhood) -> list[Help]:
     return sorted(found, key=lambda help_: (-help_.log_odds_gain, -help_.conduct_gain, help_.action))
 
 
-_Proposal = tuple[str, MemberKey | None, str, TrustScore]
+_Proposal = tuple[str, MemberKey | None, Said, TrustScore]
 
 
 def _by_own_evidence(beside: Neighbourhood) -> Iterator[_Proposal]:
     facts = beside.facts
 
-    def supposing(action: str, detail: str, otherwise: Facts) -> _Proposal:
+    def supposing(action: str, detail: Said, otherwise: Facts) -> _Proposal:
         return action, None, detail, beside.score(facts=otherwise)
 
     more = replace(facts, vouch_branches=facts.vouch_branches + 1)
-    yield supposing("vouch", "a vouch from a member of another branch of the tree", more)
+    yield supposing("vouch", Said("a vouch from a member of another branch of the tree"), more)
     if facts.report_branches:
         fewer = replace(facts, report_branches=0)
         days = beside.policy.report_days
-        when = "when the reports against you are withdrawn"
-        when += f" or {days:g} days old" if days is not None else ""
+        when = Said("when the reports against you are withdrawn")
+        if days is not None:
+            when = Said("when the reports against you are withdrawn or {days:g} days old", days=days)
         yield supposing("reports_forgiven", when, fewer)
     for kind, action, detail in (
-        (EvidenceKind.STAFF_VERIFIED, "staff_verified", "a check by the staff"),
-        (EvidenceKind.MATURED, "matured", "reaching the waiting time without a report"),
-        (EvidenceKind.PHONE_MOBILE, "phone_mobile", "verifying a mobile number"),
-        (EvidenceKind.AGED, "aged", "being a member for longer"),
-        (EvidenceKind.ACTIVATED, "activated", "completing the first steps"),
-        (EvidenceKind.ACTIVITY, "activity", "being active"),
+        (EvidenceKind.STAFF_VERIFIED, "staff_verified", Said("a check by the staff")),
+        (EvidenceKind.MATURED, "matured", Said("reaching the waiting time without a report")),
+        (EvidenceKind.PHONE_MOBILE, "phone_mobile", Said("verifying a mobile number")),
+        (EvidenceKind.AGED, "aged", Said("being a member for longer")),
+        (EvidenceKind.ACTIVATED, "activated", Said("completing the first steps")),
+        (EvidenceKind.ACTIVITY, "activity", Said("being active")),
     ):
         if not facts.has(kind):
             yield supposing(action, detail, replace(facts, flags=facts.flags | kind.bit))
     for kind, action, detail in (
-        (EvidenceKind.BAN, "ban_lifted", "a successful appeal against the ban"),
-        (EvidenceKind.SOLD_INVITES, "adjudication_lifted", "a successful appeal against the adjudication"),
+        (EvidenceKind.BAN, "ban_lifted", Said("a successful appeal against the ban")),
+        (
+            EvidenceKind.SOLD_INVITES,
+            "adjudication_lifted",
+            Said("a successful appeal against the adjudication"),
+        ),
     ):
         if facts.has(kind):
             yield supposing(action, detail, replace(facts, flags=facts.flags & ~kind.bit))
@@ -247,7 +259,7 @@ def _by_own_evidence(beside: Neighbourhood) -> Iterator[_Proposal]:
 
 def _by_edge(beside: Neighbourhood) -> Iterator[_Proposal]:
     if beside.above is not None and not beside.above.is_campaign:
-        detail = "a new sponsor, so that the old inviter no longer counts"
+        detail = Said("a new sponsor, so that the old inviter no longer counts")
         yield "new_sponsor", None, detail, beside.score(edge_weight=0.0)
 
 
@@ -256,7 +268,7 @@ def _by_invitees(beside: Neighbourhood) -> Iterator[_Proposal]:
         return
     worst = beside.worst
     if worst is not None and worst.message < 0:
-        detail = "if nothing were held against this invitee any more, or against those it invited"
+        detail = Said("if nothing were held against this invitee any more, or against those it invited")
         yield "invitee_cleared", worst.member, detail, beside.score(received_delta=-worst.message)
     gain = 0.0
     for alike in beside.invitees:
@@ -264,5 +276,5 @@ def _by_invitees(beside: Neighbourhood) -> Iterator[_Proposal]:
             ripe = replace(alike.facts, flags=alike.facts.flags | EvidenceKind.MATURED.bit)
             gain += alike.count * (beside.message_of(alike, ripe) - alike.message)
     if gain > 0:
-        detail = "when your present invitees reach the waiting time unreported"
+        detail = Said("when your present invitees reach the waiting time unreported")
         yield "invitees_mature", None, detail, beside.score(received_delta=gain)

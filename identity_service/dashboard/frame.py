@@ -22,10 +22,11 @@ from flask import (
 )
 from werkzeug.exceptions import HTTPException
 
+from graph.said import Said
 from identity_service import telemetry, wording
 from identity_service.container import Container
 from identity_service.dashboard.names import Names
-from identity_service.dashboard.shapes import FILTERS
+from identity_service.dashboard.shapes import FILTERS, number
 from identity_service.db.store import Tx
 from identity_service.errors import Actor, FieldError, Refused, Unavailable
 from identity_service.services.dashboard_access import DashboardSession, Role
@@ -85,6 +86,7 @@ class Say:
     def __init__(self, locale: str) -> None:
         self.locale = locale
         self._sentences: Mapping[str, str] = wording.catalogue(_PACKAGE, locale)
+        self._texts: Mapping[str, str] = wording.texts(_PACKAGE, locale)
 
     def __call__(self, key: str, **values: object) -> str:
         sentence = self._sentences[key]
@@ -93,6 +95,26 @@ class Say:
     def known(self, key: str, otherwise: str) -> str:
         """Return a sentence where there is one: for names that others may add to (events, rules)."""
         return self._sentences.get(key, otherwise)
+
+    def told(self, text: str) -> str:
+        """Return what another part of the service says in English, as it stands where it is not known."""
+        found = self._texts.get(text.template if isinstance(text, Said) else text)
+        if found is None:
+            return text
+        values = text.values if isinstance(text, Said) else {}
+        return found.format(**{name: number(value, self.locale) for name, value in values.items()})
+
+    def each(self, names: str) -> str:
+        """Return names that stand in a row (kinds of phone, a state), each in this language."""
+        return ", ".join(self.known(f"fact.{name}", name) for name in names.split())
+
+    def refusal(self, error: Refused) -> str:
+        """Return why something was refused: in full where this language has the sentence, else in short."""
+        detail = error.errors[0].detail if error.errors else error.detail
+        told = self.told(detail)
+        if self.locale == wording.LOCALES[0] or told != detail:
+            return told
+        return self.known(f"error.{error.code}", self("error.title"))
 
 
 def language() -> str:
@@ -270,19 +292,19 @@ def refused(error: Refused) -> Response:
     status = _STATUS.get(error.code, 409)
     if request.headers.get("HX-Request"):
         return page("part_refusal.html", status, error=error)
-    return page("error.html", status, code=error.code, detail=error.detail)
+    return page("error.html", status, code=error.code, refusal=error)
 
 
 @dashboard.errorhandler(Unavailable)
 def unavailable(error: Unavailable) -> Response:
     log.error("store_unavailable", error=str(error), request_id=g.request_id)
     g.viewer = None
-    return page("error.html", 503, code="store_unavailable", detail="")
+    return page("error.html", 503, code="store_unavailable")
 
 
 @dashboard.errorhandler(HTTPException)
 def http(error: HTTPException) -> Response:
-    return page("error.html", error.code or 500, code=f"http_{error.code}", detail="")
+    return page("error.html", error.code or 500, code=f"http_{error.code}")
 
 
 @dashboard.errorhandler(Exception)
@@ -292,7 +314,7 @@ def unexpected(error: Exception) -> Response:
         "unexpected", error_type=type(error).__name__, where=telemetry.where(error), request_id=g.request_id
     )
     g.viewer = None
-    return page("error.html", 500, code="internal", detail="")
+    return page("error.html", 500, code="internal")
 
 
 @dashboard.get("/<path:rest>")
@@ -300,7 +322,7 @@ def no_such_page(rest: str) -> Response:
     """An address that no page has."""
     del rest
     g.viewer = viewer_of(services_of_app())
-    return page("error.html", 404, code="not_found", detail="")
+    return page("error.html", 404, code="not_found")
 
 
 @dashboard.app_template_global("next_cursor")

@@ -17,7 +17,7 @@ from graph.growth.periods import Period
 from graph.growth.report import Cell, Chart, Column, Table, Unit
 from identity_service.dashboard.discretion import discreet
 from identity_service.dashboard.frame import Say, Viewer, asked, dashboard, page, signed_in
-from identity_service.dashboard.shapes import NOTHING, country, number, percent
+from identity_service.dashboard.shapes import NOTHING, country, money, number, percent
 from identity_service.errors import Refused, invalid
 from identity_service.ports import Instant, instant_of
 from identity_service.services.reports import Answer, Preparing, Wanted, as_csv, table_named
@@ -154,8 +154,8 @@ def _shown(viewer: Viewer, table: Table) -> ShownTable:
     columns = [column for column in table.columns if column.name not in limits]
     return ShownTable(
         name=table.name,
-        title=_title(viewer.say, f"table.{table.name}", table.title),
-        heads=tuple((column_title(viewer.say, column), _is_number(column)) for column in columns),
+        title=viewer.say.told(table.title),
+        heads=tuple((viewer.say.told(column.title), _is_number(column)) for column in columns),
         rows=tuple(tuple(_cell(viewer, column, row, places) for column in columns) for row in table.rows),
         drawing=_drawing(viewer, table),
         as_tiles=len(table.rows) == 1 and table.chart is Chart.NONE,
@@ -181,19 +181,10 @@ def _crossed(viewer: Viewer, table: Table, x: str, by: str) -> ShownTable:
         (ShownCell(text=_label(viewer, columns[by], one)), *(cell((one, place)) for place in across))
         for one in down
     )
-    corner = f"{column_title(viewer.say, columns[by])} ↓ {column_title(viewer.say, columns[x])} →"
+    corner = f"{viewer.say.told(columns[by].title)} ↓ {viewer.say.told(columns[x].title)} →"
     heads = ((corner, False), *((_label(viewer, columns[x], place), True) for place in across))
-    title = _title(viewer.say, f"table.{table.name}", table.title)
+    title = viewer.say.told(table.title)
     return ShownTable(name=table.name, title=title, heads=heads, rows=rows, drawing=None, as_tiles=False)
-
-
-def _title(say: Say, key: str, title: str) -> str:
-    """Return a title in the reader's language; a report brings its English ones along."""
-    return title if say.locale == "en" else say.known(key, title)
-
-
-def column_title(say: Say, column: Column) -> str:
-    return _title(say, f"column.{column.name}", column.title)
 
 
 def _is_number(column: Column) -> bool:
@@ -224,7 +215,7 @@ def _text(say: Say, column: Column, cell: Cell) -> str:
         case Unit.SHARE:
             return percent(float(cell), say.locale)
         case Unit.MONEY:
-            return f"${number(float(cell), say.locale)}"
+            return money(float(cell), say.locale)
         case Unit.SPAN:
             return _span(say, float(cell))
         case Unit.INSTANT:
@@ -304,7 +295,7 @@ def _lines(say: Say, table: Table, columns: dict[str, Column], along: list[Cell]
 
         for name in table.y:
             column = columns[name]
-            title = column_title(say, column)
+            title = say.told(column.title)
             line = {
                 "name": title if group is None or table.by is None else f"{title}, {group}",
                 "values": values(name),

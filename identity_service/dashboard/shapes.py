@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from babel import Locale
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_currency, format_decimal, format_percent
 from markupsafe import Markup
 
 from identity_service.ports import SECOND, Instant, rfc3339
@@ -31,12 +32,22 @@ def number(value: float | None, locale: str = "en") -> str:
     return str(format_decimal(value, format=places, locale=locale))
 
 
+def money(dollars: float | None, locale: str = "en") -> str:
+    """Return dollars; a message costs parts of a cent."""
+    if dollars is None:
+        return NOTHING
+    places = "0" * (2 if abs(dollars) >= 1 else 4)
+    shape = f"¤#,##0.{places}" if locale == "en" else f"#,##0.{places}\xa0¤"
+    return str(format_currency(dollars, "USD", shape, locale=locale, currency_digits=False))
+
+
 def percent(value: float | None, locale: str = "en") -> str:
-    return NOTHING if value is None else str(format_percent(value, format="#,##0.0%", locale=locale))
+    shape = "#,##0.0%" if locale == "en" else "#,##0.0\xa0%"
+    return NOTHING if value is None else str(format_percent(value, format=shape, locale=locale))
 
 
-def signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+def signed(value: float, locale: str = "en") -> str:
+    return str(format_decimal(value, format="+0.000;\N{MINUS SIGN}0.000", locale=locale))
 
 
 def country(code: str | None, locale: str = "en") -> str:
@@ -46,6 +57,15 @@ def country(code: str | None, locale: str = "en") -> str:
     return str(Locale.parse(locale).territories.get(code, code))
 
 
+def pairs(data: str) -> list[tuple[str, Any]]:
+    """Return what a journal's entry tells, name by name; what is empty is left out."""
+    return [
+        (name, json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value)
+        for name, value in json.loads(data).items()
+        if value is not None
+    ]
+
+
 def dash(value: Any) -> Any:
     return NOTHING if value is None or value == "" else value
 
@@ -53,8 +73,10 @@ def dash(value: Any) -> Any:
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "when": when,
     "number": number,
+    "money": money,
     "percent": percent,
     "signed": signed,
     "country": country,
+    "pairs": pairs,
     "dash": dash,
 }

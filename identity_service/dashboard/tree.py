@@ -100,7 +100,7 @@ def _rows(viewer: Viewer, picture: Picture) -> list[tuple[Any, ...]]:
             score_of(node.trust_log_odds),
             node.hidden,
             rfc3339(node.joined_at)[:10],
-            node.level,
+            viewer.say.known(f"level.{node.level}", node.level),
         )
         for at, node in enumerate(picture.nodes)
     ]

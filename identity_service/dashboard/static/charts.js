@@ -7,18 +7,24 @@
   const series = () => [1, 2, 3, 4, 5, 6].map((n) => read(`series-${n}`));
   const drawn = [];
 
+  const language = document.documentElement.lang;
+  const number = (options) => (value) => new Intl.NumberFormat(language, options).format(value);
+  const spans = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
   const written = {
-    share: (value) => `${(value * 100).toFixed(1)} %`,
-    money: (value) => `$${value}`,
-    span: (seconds) => (seconds >= 86400 ? `${(seconds / 86400).toFixed(1)} d` : seconds >= 3600 ? `${(seconds / 3600).toFixed(1)} h` : `${Math.round(seconds / 60)} min`),
+    share: number({ style: "percent", maximumFractionDigits: 1 }),
+    money: number({ style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", maximumFractionDigits: 4 }),
+    span: (seconds) => {
+      const [size, unit] = spans.find(([one]) => Math.abs(seconds) >= one) ?? spans[3];
+      return number({ style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 1 })(seconds / size);
+    },
   };
-  const write = (unit) => (value) => (written[unit] ?? ((plain) => plain.toLocaleString()))(value);
+  const write = (unit) => (value) => (value === null ? "–" : (written[unit] ?? number({ maximumFractionDigits: 3 }))(value));
 
   const axis = (unit) => ({
     beginAtZero: true,
     grid: { color: read("line") },
     border: { display: false },
-    ticks: { color: read("quiet"), callback: unit ? write(unit) : undefined, maxRotation: 0, autoSkipPadding: 12 },
+    ticks: { color: read("quiet"), callback: write(unit), maxRotation: 0, autoSkipPadding: 12 },
   });
   const named = () => ({ ...axis(), grid: { display: false }, ticks: { color: read("quiet"), maxRotation: 0, autoSkip: true, autoSkipPadding: 12 } });
 
@@ -53,7 +59,7 @@
     const colour = data.map(([from, to], n) => (n === steps.length ? read("accent") : to >= from ? read("good") : read("bad")));
     const made = options(given, { x: axis(), y: { ...named(), ticks: { color: read("ink"), autoSkip: false } } });
     made.indexAxis = "y";
-    made.plugins.tooltip.callbacks = { label: (item) => (item.dataIndex === steps.length ? at : given.values[item.dataIndex]).toFixed(3) };
+    made.plugins.tooltip.callbacks = { label: (item) => number({ signDisplay: "always", maximumFractionDigits: 3 })(item.dataIndex === steps.length ? at : given.values[item.dataIndex]) };
     return { type: "bar", data: { labels: [...given.labels, given.total], datasets: [{ data, backgroundColor: colour, borderRadius: 3, maxBarThickness: 22, minBarLength: 2 }] }, options: made };
   };
 

@@ -8,6 +8,7 @@
   if (!canvas) return;
   const pen = canvas.getContext("2d");
   const words = JSON.parse(document.getElementById("tree-words").textContent);
+  const language = document.documentElement.lang;
   const by = (id) => document.getElementById(id);
   const status = by("tree-status");
   const LABELLED = 90; // at most so many names at once: more cannot be read
@@ -46,7 +47,7 @@
       all[at].below = (all[at].below ?? 0) + 0;
       if (all[at].inviter) all[at].inviter.below = (all[at].inviter.below ?? 0) + all[at].below + 1;
     }
-    status.textContent = (data.cut ? words.cut : words.all_shown).replace("{n}", all.length.toLocaleString());
+    status.textContent = (data.cut ? words.cut : words.all_shown).replace("{n}", all.length.toLocaleString(language));
     tellPath(data.path);
   };
 
@@ -262,13 +263,13 @@
       link.href = `/dashboard/members/${encodeURIComponent(one.ref)}`;
       by("chosen-root").href = `/dashboard/tree?root=${encodeURIComponent(one.ref)}`;
       by("chosen-state").textContent = words[one.state];
-      by("chosen-score").textContent = one.score === null ? words.unknown : one.score.toFixed(3);
+      by("chosen-score").textContent = one.score === null ? words.unknown : one.score.toLocaleString(language, { maximumFractionDigits: 3 });
       by("chosen-level").textContent = one.level;
       by("chosen-country").textContent = one.country ?? "–";
       by("chosen-generation").textContent = one.generation;
       by("chosen-joined").textContent = one.joined;
-      by("chosen-below").textContent = (one.below ?? 0).toLocaleString();
-      by("chosen-hidden").textContent = one.hidden ? words.more_below.replace("{n}", one.hidden.toLocaleString()) : "";
+      by("chosen-below").textContent = (one.below ?? 0).toLocaleString(language);
+      by("chosen-hidden").textContent = one.hidden ? words.more_below.replace("{n}", one.hidden.toLocaleString(language)) : "";
       by("fold").hidden = !one.children.length;
       by("fold").textContent = one.folded ? words.unfold : words.fold;
       if (follow && one.node) {
@@ -381,8 +382,8 @@
     const wanted = search.value.trim().toLowerCase();
     found = new Set(wanted ? all.filter((one) => one.label.toLowerCase().includes(wanted)) : []);
     turn = 0;
-    status.textContent = !wanted ? words.all_shown.replace("{n}", all.length.toLocaleString())
-      : found.size ? words.search_found.replace("{n}", found.size.toLocaleString()) : words.search_none;
+    status.textContent = !wanted ? words.all_shown.replace("{n}", all.length.toLocaleString(language))
+      : found.size ? words.search_found.replace("{n}", found.size.toLocaleString(language)) : words.search_none;
     draw();
   });
   search.addEventListener("keydown", (event) => {
