@@ -650,6 +650,7 @@ guard_sends = _table(  # one row a message: what the guard counts; prefixes stan
     Column("range_key", String(24), nullable=False),
     Column("inviter_id", _ID, nullable=True),
     Column("branch_id", _ID, nullable=True),
+    Column("campaign_id", _ID, nullable=True),
     _at("at"),
     Column("outcome", String(8), nullable=False),
     _one_of("kind", "code", "own", "invite"),
@@ -659,6 +660,14 @@ guard_sends = _table(  # one row a message: what the guard counts; prefixes stan
     Index("ix_guard_sends_range", "range_key", "kind", "at"),
     _partial("ix_guard_sends_inviter", "inviter_id", "kind", "at", where="inviter_id IS NOT NULL"),
     _partial("ix_guard_sends_branch", "branch_id", "kind", "at", where="branch_id IS NOT NULL"),
+    _partial(
+        "ix_guard_sends_campaign",
+        "campaign_id",
+        "country",
+        "kind",
+        "at",
+        where="campaign_id IS NOT NULL",
+    ),
     Index("ix_guard_sends_at", "kind", "at"),
 )
 
@@ -707,7 +716,9 @@ guard_rates = _table(  # a country's baseline; moved by the worker alone, so tha
     _at("at"),
     _at("since"),
     Column("long_sent", Float, nullable=False),
-    Column("long_good", Float, nullable=False),
+    Column("long_good", Float, nullable=False),  # only the release before reads it
+    Column("told_sent", Float, nullable=False, server_default=text("0")),
+    Column("told_good", Float, nullable=False, server_default=text("0")),
     Column("short_sent", Float, nullable=False),
     Column("short_good", Float, nullable=False),
     Column("control_sent", Float, nullable=False),

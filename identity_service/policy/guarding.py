@@ -39,6 +39,10 @@ class GuardRules(Section):
     fewest_judged: _Count = _D.fewest_judged
     inviter_fewest_judged: _Count = _D.inviter_fewest_judged
     branch_fewest_judged: _Count = _D.branch_fewest_judged
+    campaign_fewest_judged: _Count = _D.campaign_fewest_judged
+    suspect_share: _Share = _D.suspect_share
+    suspect_fewest_judged: _Count = _D.suspect_fewest_judged
+    suspect_open: _Count = _D.suspect_open
     adjacent_work: _Count = _D.adjacent_work
     adjacent_block: _Count = _D.adjacent_block
     prefix_open: _Count = _D.prefix_open
@@ -53,6 +57,7 @@ class GuardRules(Section):
     country_weight: _Positive = _D.country_weight
     recent_weight: _Positive = _D.recent_weight
     lowest_base: _Share = _D.lowest_base
+    range_a_day: _Count = _D.range_a_day
     long_half_life: Span = _D.long_half_life
     short_half_life: Span = _D.short_half_life
     quiet: _Positive = _D.quiet

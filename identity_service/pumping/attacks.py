@@ -1,7 +1,8 @@
 """How messages are pumped.  Each attack is a plan: what would be sent if nobody stopped it.
 
-An attacker owns one campaign link without a limit, solves every proof of work, and has as many addresses as
-the attack says; inviters and members have to be bought or captured.
+An attacker uses the link of a public campaign that has no limit, by which honest people come too, solves
+every proof of work, and has as many addresses as the attack says; inviters and members have to be bought or
+captured.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from random import Random
 from typing import Final
 
 from identity_service.ports import DAY, HOUR, MINUTE, SECOND, Instant
-from identity_service.pumping.world import BY_ISO, START, Intent, Targets, World
+from identity_service.pumping.world import BY_ISO, CAMPAIGNS, START, Intent, Targets, World
 
 _BEGINS: Final = 2 * DAY
 """So long the guard has watched honest people; the first days of a service are in docs/guard.md."""
@@ -59,7 +60,9 @@ def _prefixes(targets: tuple[Targets, ...]) -> list[tuple[Targets, str]]:
     return [(target, prefix) for target in targets for prefix in target.prefixes]
 
 
-def _intent(target: Targets, number: str, at: Instant, address: str, **more: float | str | int) -> Intent:
+def _intent(
+    target: Targets, number: str, at: Instant, address: str, **more: float | str | int | None
+) -> Intent:
     intent = Intent(
         at=at,
         kind="code",
@@ -68,6 +71,7 @@ def _intent(target: Targets, number: str, at: Instant, address: str, **more: flo
         address=address,
         answers=0.0,
         attack=True,
+        campaign=CAMPAIGNS[0],
         patience=0,
     )
     for name, value in more.items():
@@ -142,7 +146,7 @@ def _amplifier(random: Random, world: World, targets: tuple[Targets, ...]) -> It
                 target, prefix = random.choice(everywhere)
                 at = START + _BEGINS + day * DAY + int(random.random() * DAY)
                 number = f"{prefix}{random.randrange(10**4):04d}"
-                yield _intent(target, number, at, "", kind="invite", inviter=inviter)
+                yield _intent(target, number, at, "", kind="invite", inviter=inviter, campaign=None)
 
 
 def _members(random: Random, world: World, targets: tuple[Targets, ...]) -> Iterator[Intent]:
@@ -153,7 +157,15 @@ def _members(random: Random, world: World, targets: tuple[Targets, ...]) -> Iter
         number = f"{prefix}{random.randrange(10**4):04d}"
         for turn in range(3 * 720):
             at = START + _BEGINS + turn * 2 * MINUTE + random.randrange(60 * SECOND)
-            yield _intent(target, number, at, f"bot-{random.randrange(50)}", kind="own", attack_on_few=True)
+            yield _intent(
+                target,
+                number,
+                at,
+                f"bot-{random.randrange(50)}",
+                kind="own",
+                campaign=None,
+                attack_on_few=True,
+            )
 
 
 def _colluder(random: Random, world: World, targets: tuple[Targets, ...]) -> Iterator[Intent]:
@@ -161,6 +173,28 @@ def _colluder(random: Random, world: World, targets: tuple[Targets, ...]) -> Ite
     for intent in _spread(random, world, targets, requests=30_000, span=8 * DAY, addresses=2_000):
         intent.answers = 0.3
         yield intent
+
+
+def _staged(random: Random, world: World, targets: tuple[Targets, ...]) -> Iterator[Intent]:
+    """An outage on a stage: three numbers of each range answer each morning, then all of them are silent.
+
+    The guard is to believe that carriers fail, and to excuse those ranges.  Four thousand a day.
+    """
+    everywhere = _prefixes(targets)
+    ranges = {prefix[:-2]: (target, prefix) for target, prefix in everywhere}
+    for day in range(6):
+        begins = START + _BEGINS + day * DAY
+        for target, prefix in ranges.values():
+            for _ in range(3):
+                number = f"{prefix}{random.randrange(10**4):04d}"
+                at = begins + int(random.random() * 2 * HOUR)
+                yield _intent(target, number, at, f"bot-{random.randrange(1_000)}", answers=1.0)
+        for _ in range(int(4_000 * world.scale.attack)):
+            target, prefix = random.choice(everywhere)
+            at = begins + 3 * HOUR + int(random.random() * 20 * HOUR)
+            yield _intent(
+                target, f"{prefix}{random.randrange(10**4):04d}", at, f"bot-{random.randrange(1_000)}"
+            )
 
 
 ATTACKS: Final = {
@@ -173,5 +207,6 @@ ATTACKS: Final = {
         Attack(name="amplifier", countries=3, ranges=5, prefixes=40, plan=_amplifier),
         Attack(name="members", countries=2, ranges=3, prefixes=10, plan=_members),
         Attack(name="colluder", countries=3, ranges=5, prefixes=40, plan=_colluder),
+        Attack(name="staged", countries=2, ranges=16, prefixes=80, plan=_staged),
     )
 }

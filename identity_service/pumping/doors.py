@@ -209,6 +209,7 @@ class OwnDoor:
                 number=E164(intent.number),
                 country=intent.country.iso,
                 inviter_id=intent.inviter,
+                campaign_id=intent.campaign,
             ),
         )
         lane = Lane.ANONYMOUS

@@ -99,7 +99,7 @@ class Run:
         self._random = Random(seed * 13 + 3)
         self._queue: list[tuple[Instant, int, Callable[[Instant], None]]] = []
         self._count = 0
-        world = World(seed, scale)
+        world = self.world = World(seed, scale)
         planned = []
         if attack != "peace":
             chosen = ATTACKS[attack]

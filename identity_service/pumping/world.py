@@ -13,6 +13,9 @@ from identity_service.ports import DAY, HOUR, MINUTE, SECOND, Instant
 START: Final = 1_790_000_000 * SECOND
 MEMBERS: Final = 3_000
 """Who may have invited somebody; each was let in by another one."""
+CAMPAIGNS: Final = ("public", "partner", "school", "press")
+"""Whose links stand on pages that anyone may read: who was not invited by a member comes by one of these."""
+_CAMPAIGN_WEIGHTS: Final = (8, 3, 2, 1)
 _LATE: Final = 9 * MINUTE
 _SHARED_ADDRESS: Final = 0.2
 _RESIDENTS_OF_RENTED_RANGES: Final = 0.01
@@ -94,6 +97,7 @@ class Intent:
     answers: float
     """How likely the code comes back once it was sent."""
     inviter: str | None = None
+    campaign: str | None = None
     attack: bool = False
     attack_on_few: bool = False
     """The attacker comes back to the same numbers."""
@@ -210,6 +214,7 @@ class World:
     def _newcomers(self, random: Random, country: Country, number: str, at: Instant) -> Iterator[Intent]:
         """One newcomer, or a family with adjacent numbers; some mistype theirs first."""
         inviter = random.choice(self.members) if random.random() < 0.85 else None
+        campaign = None if inviter else random.choices(CAMPAIGNS, _CAMPAIGN_WEIGHTS)[0]
         family = random.choice((2, 3, 4, 5)) if random.random() < 0.05 else 1
         for n in range(family):
             when = at + n * random.randrange(2 * MINUTE, 20 * MINUTE)
@@ -220,10 +225,10 @@ class World:
                 if random.random() < 0.7:  # a digit, not the whole number
                     digit = random.randrange(4, 7)
                     wrong = near[:-digit] + str((int(near[-digit]) + 1) % 10) + near[len(near) - digit + 1 :]
-                yield self._intent(random, "code", country, wrong, address, when, 0.0, inviter)
+                yield self._intent(random, "code", country, wrong, address, when, 0.0, inviter, campaign)
                 when += random.randrange(MINUTE, 4 * MINUTE)
             answers = self._answers(near, country, when)
-            yield self._intent(random, "code", country, near, address, when, answers, inviter)
+            yield self._intent(random, "code", country, near, address, when, answers, inviter, campaign)
 
     def _intent(
         self,
@@ -235,6 +240,7 @@ class World:
         at: Instant,
         answers: float,
         inviter: str | None,
+        campaign: str | None = None,
     ) -> Intent:
         return Intent(
             at=at,
@@ -244,6 +250,7 @@ class World:
             address=address,
             answers=answers,
             inviter=inviter,
+            campaign=campaign,
             patience=random.choice((0, 0, 1, 1, 2)),
         )
 

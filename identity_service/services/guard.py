@@ -63,6 +63,7 @@ class Ask:
     number: E164
     country: str
     inviter_id: str | None = None
+    campaign_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,7 @@ class Guard:
             range_key=self._hash(units.range),
             inviter_id=ask.inviter_id,
             branch_id=None if branch is None else branch.inviter_id,
+            campaign_id=ask.campaign_id,
         )
 
     def _hash(self, digits: str) -> str:
@@ -295,8 +297,15 @@ class Guard:
             phone=prefix.phone,
             inviter=tallies[Unit.INVITER].tally if Unit.INVITER in tallies else None,
             branch=tallies[Unit.BRANCH].tally if Unit.BRANCH in tallies else None,
+            campaign=self._campaign(tx, sent),
         )
         return judge(evidence, self._rules(tx).thresholds, without=self._without)
+
+    def _campaign(self, tx: Tx, sent: Sent) -> Tally | None:
+        if sent.campaign_id is None:
+            return None
+        since = tx.now - self._rules(tx).thresholds.memory
+        return self._evidence.tally(tx, Unit.CAMPAIGN, sent.campaign_id, sent, since).tally
 
     def _block(
         self,
@@ -347,9 +356,9 @@ class Guard:
 
     # -- what is learnt -------------------------------------------------------------------------------
 
-    def inviter_of(self, tx: Tx, subject_id: str) -> str | None:
-        """Return who invited where a verification's first message went."""
-        return self._evidence.inviter_of(tx, subject_id)
+    def origin_of(self, tx: Tx, subject_id: str) -> tuple[str | None, str | None]:
+        """Return the inviter and the campaign by which a verification's first message was caused."""
+        return self._evidence.origin_of(tx, subject_id)
 
     def answered(self, tx: Tx, subject_id: str) -> None:
         """The code of a verification or an invite came back."""

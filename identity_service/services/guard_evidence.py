@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     BigInteger,
     Column,
+    String,
     bindparam,
     case,
     delete,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 )
 
 from identity_service.db.store import Statement, Tx, binds, insert_if_new, per_dialect
-from identity_service.db.tables import guard_rates, guard_sends, marks
+from identity_service.db.tables import guard_rates, guard_sends, guard_units, marks
 from identity_service.ports import DAY, HOUR, Ids, Instant
 from identity_service.services.policy_book import PolicyBook
 from sms.guard import Asked, Climate, Rates, Tally, Thresholds, climate_of
@@ -55,6 +56,7 @@ _NOTE = Statement(
                 "range_key",
                 "inviter_id",
                 "branch_id",
+                "campaign_id",
                 "at",
             )
         ),
@@ -66,11 +68,11 @@ def _phones(condition: Any, phone: Any) -> Any:
     return func.count(distinct(case((condition, phone))))
 
 
-def _tally(column: Column[Any]) -> Statement:
+def _tally(column: Column[Any], *within: Any) -> Statement:
     """Count one unit's latest messages; a phone counts once for what answered, once for what did not."""
     last = (
         select(_sends.phone_id, _sends.hundred_key, _sends.outcome, _sends.at)
-        .where(column == bindparam("unit"), _sends.kind == bindparam("kind"), _sends.at > _since)
+        .where(column == bindparam("unit"), *within, _sends.kind == bindparam("kind"), _sends.at > _since)
         .order_by(_sends.at.desc())
         .limit(bindparam("latest"))
         .subquery("last")
@@ -101,6 +103,7 @@ _TALLY: Final = {
     "inviter": _tally(_sends.inviter_id),
     "branch": _tally(_sends.branch_id),
 }
+_TALLY_OF_CAMPAIGN = _tally(_sends.campaign_id, _sends.country == bindparam("country"))
 
 
 def _asked(column: Column[Any]) -> Statement:
@@ -130,7 +133,9 @@ _ANSWERED = Statement(
     .where(_sends.subject_id == bindparam("subject"), _sends.outcome != "answered")
     .values(outcome="answered")
 )
-_FIRST_OF = Statement(select(_sends.inviter_id).where(_sends.subject_id == bindparam("subject")).limit(1))
+_FIRST_OF = Statement(
+    select(_sends.inviter_id, _sends.campaign_id).where(_sends.subject_id == bindparam("subject")).limit(1)
+)
 _before, _beside = guard_sends.alias("before"), guard_sends.alias("beside")
 # More than one phone: one that was prepared makes no control range.
 _answered_before = (
@@ -175,11 +180,41 @@ _EXCUSE_ALL = Statement(
     )
     .values(outcome="excused")
 )
+# What is usual is told by every range with a few messages a day, and by none that was blocked: whoever is let
+# through on probation, or heals by luck, would else teach us that little comes back in a country.
+_earlier = guard_sends.alias("earlier")
+_OF_ITS_RANGE = (
+    select(_earlier.c.id)
+    .where(
+        _earlier.c.range_key == _sends.range_key,
+        _earlier.c.kind == _sends.kind,
+        _earlier.c.at > _sends.at - literal_column(str(DAY), BigInteger),
+        _earlier.c.at < _sends.at,
+    )
+    .correlate(guard_sends)
+    .limit(bindparam("most"))
+    .subquery()
+)
+_TELLS = (select(func.count()).select_from(_OF_ITS_RANGE).scalar_subquery() < bindparam("most")) & ~(
+    select(literal_column("1"))
+    .where(
+        guard_units.c.unit_key.in_(
+            [
+                literal_column("'open.'", String) + _sends.prefix_key,
+                literal_column("'open.'", String) + _sends.range_key,
+            ]
+        ),
+        guard_units.c.grade > literal_column("0"),
+    )
+    .exists()
+)
 _JUDGED = Statement(
     select(
         _sends.country,
         _phones(literal_column("1") == literal_column("1"), _sends.phone_id).label("sent"),
         _phones(_sends.outcome == "answered", _sends.phone_id).label("good"),
+        _phones(_TELLS, _sends.phone_id).label("told_sent"),
+        _phones(_TELLS & (_sends.outcome == "answered"), _sends.phone_id).label("told_good"),
         _phones(_answered_before, _sends.range_key).label("control_sent"),
         _phones(_answered_before & (_sends.outcome == "answered"), _sends.range_key).label("control_good"),
     )
@@ -236,6 +271,7 @@ class Sent:
     range_key: str
     inviter_id: str | None
     branch_id: str | None
+    campaign_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,12 +285,20 @@ class Tallied:
 
 
 class Batch(NamedTuple):
-    """What was judged at once in a country: phones written to and answered, and the same of known ranges."""
+    """What was judged at once in a country: phones written to and answered, and the same of known ranges.
+
+    `told_…` is what of it tells how much is usual to come back.
+    """
 
     sent: int
     good: int
+    told_sent: int
+    told_good: int
     control_sent: int
     control_good: int
+
+
+_NONE: Final = Batch(0, 0, 0, 0, 0, 0)
 
 
 class GuardEvidence:
@@ -283,6 +327,7 @@ class GuardEvidence:
             range_key=sent.range_key,
             inviter_id=sent.inviter_id,
             branch_id=sent.branch_id,
+            campaign_id=sent.campaign_id,
             at=tx.now,
         )
 
@@ -290,22 +335,26 @@ class GuardEvidence:
         """The code of a verification or invite came back, by whichever of its messages."""
         tx.run(_ANSWERED, subject=subject_id)
 
-    def inviter_of(self, tx: Tx, subject_id: str) -> str | None:
+    def origin_of(self, tx: Tx, subject_id: str) -> tuple[str | None, str | None]:
+        """Return the inviter and the campaign that caused a subject's first message."""
         row = tx.one(_FIRST_OF, subject=subject_id)
-        return None if row is None else row.inviter_id
+        return (None, None) if row is None else (row.inviter_id, row.campaign_id)
 
     def tally(self, tx: Tx, unit: str, key: str, sent: Sent, since: Instant) -> Tallied:
         """Tally a unit's messages since an instant."""
-        row = tx.one(
-            _TALLY[unit],
-            unit=key,
-            kind=sent.kind,
-            since=since,
-            latest=self._thresholds(tx).latest,
-            expected_after=tx.now - self.answers_within(tx, sent.kind),
-            hundred=sent.hundred_key,
-            phone=sent.phone_id,
-        )
+        wanted = {
+            "unit": key,
+            "kind": sent.kind,
+            "since": since,
+            "latest": self._thresholds(tx).latest,
+            "expected_after": tx.now - self.answers_within(tx, sent.kind),
+            "hundred": sent.hundred_key,
+            "phone": sent.phone_id,
+        }
+        if unit == "campaign":
+            row = tx.one(_TALLY_OF_CAMPAIGN, country=sent.country, **wanted)
+        else:
+            row = tx.one(_TALLY[unit], **wanted)
         return Tallied(
             tally=Tally(good=row.good, bad=row.bad, open=row.open),
             hundred=Tally(good=row.hundred_good, bad=row.hundred_silent),
@@ -380,23 +429,25 @@ class GuardEvidence:
     def _judge(self, tx: Tx, kind: str, since: Instant, until: Instant) -> int:
         thresholds = self._thresholds(tx)
         found = {
-            row.country: Batch(row.sent, row.good, row.control_sent, row.control_good)
-            for row in tx.all(_JUDGED, kind=kind, since=since, until=until)
+            row.country: Batch(
+                row.sent, row.good, row.told_sent, row.told_good, row.control_sent, row.control_good
+            )
+            for row in tx.all(_JUDGED, kind=kind, since=since, until=until, most=thresholds.range_a_day)
         }
         known = {row.country: row for row in tx.all(_ALL_RATES, kind=kind)}
         ailing = [country for country, row in known.items() if row.outage_since is not None]
         # Where nothing was sent nothing has to be written: a baseline decays by itself.
         if not found and not ailing:
             return 0
-        found[EVERYWHERE] = Batch(*map(sum, zip(Batch(0, 0, 0, 0), *found.values(), strict=True)))
+        found[EVERYWHERE] = Batch(*map(sum, zip(_NONE, *found.values(), strict=True)))
         everywhere = _rates(known.get(EVERYWHERE), tx.now).decayed(tx.now, thresholds)
-        silent = 0
+        silent, told_everywhere = 0, (0, 0)
         # Everywhere comes last: by then it is known how many countries are silent.
         for country in sorted({*known, *found}, key=lambda name: (name == EVERYWHERE, name)):
-            row, batch = known.get(country), found.get(country, Batch(0, 0, 0, 0))
+            row, batch = known.get(country), found.get(country, _NONE)
             rates = _rates(row, tx.now).decayed(tx.now, thresholds)
             control = (batch.control_sent, batch.control_good)
-            lately = rates.with_judged(batch.sent, batch.good, control, unusual=True)
+            lately = rates.with_judged(batch[:2], control)
             climate = climate_of(lately, everywhere, thresholds)
             silent += climate.silent
             if country not in found and country not in ailing:
@@ -408,7 +459,10 @@ class GuardEvidence:
             if outage_since is not None and is_out:
                 self._excuse(tx, kind, country, outage_since, until)
             if not (climate.pressed or is_out):
-                lately = rates.with_judged(batch.sent, batch.good, control, unusual=False)
+                # Countries that tell nothing of themselves tell nothing of everywhere.
+                told = told_everywhere if country == EVERYWHERE else (batch.told_sent, batch.told_good)
+                told_everywhere = (told_everywhere[0] + told[0], told_everywhere[1] + told[1])
+                lately = rates.with_judged(batch[:2], control, told=told)
             self._keep(tx, kind, country, lately, outage_since)
         return found[EVERYWHERE].sent
 
@@ -427,6 +481,8 @@ class GuardEvidence:
             since=rates.since,
             long_sent=rates.long_sent,
             long_good=rates.long_good,
+            told_sent=rates.told_sent,
+            told_good=rates.told_good,
             short_sent=rates.short_sent,
             short_good=rates.short_good,
             control_sent=rates.control_sent,
@@ -482,6 +538,8 @@ def _rates(row: Any, now: Instant) -> Rates:
         since=row.since,
         long_sent=row.long_sent,
         long_good=row.long_good,
+        told_sent=row.told_sent,
+        told_good=row.told_good,
         short_sent=row.short_sent,
         short_good=row.short_good,
         control_sent=row.control_sent,

@@ -253,10 +253,13 @@ class Verifications:
         invite, hold_id, member, payer = None, None, None, Payer(own=True)
         if wanted.purpose == "registration":
             invite = self._codes.redeemable(tx, self._codes.read(wanted.invite_code or ""), phone.id)
-        if lane is Lane.ANONYMOUS:
-            inviter_id = None if invite is None else invite.issuer_id
-            if self._guard.admit(tx, self._ask(wanted, verification_id, phone, inviter_id)) and not worked:
-                self._ask_for_work(tx, wanted.solved_challenge)
+        guarded = lane is Lane.ANONYMOUS
+        if (
+            guarded
+            and self._guard.admit(tx, self._ask(wanted, verification_id, phone, invite))
+            and not worked
+        ):
+            self._ask_for_work(tx, wanted.solved_challenge)
         if invite is not None:
             hold_id = self._hold(tx, invite.id, phone)
             payer = Payer(issuer_id=invite.issuer_id, campaign_id=invite.campaign_id)
@@ -340,16 +343,15 @@ class Verifications:
             )
         return needs_work
 
-    def _ask(
-        self, wanted: StartVerification, verification_id: str, phone: Phone, inviter_id: str | None
-    ) -> Ask:
+    def _ask(self, wanted: StartVerification, verification_id: str, phone: Phone, invite: Any) -> Ask:
         return Ask(
             kind=_GUARD_KIND.get(wanted.purpose, "code"),
             subject_id=verification_id,
             phone_id=phone.id,
             number=wanted.number.e164,
             country=wanted.number.country,
-            inviter_id=inviter_id,
+            inviter_id=None if invite is None else invite.issuer_id,
+            campaign_id=None if invite is None else invite.campaign_id,
         )
 
     def _ask_for_work(self, tx: Tx, solved: str | None) -> None:
@@ -435,6 +437,7 @@ class Verifications:
     def _guard_resend(self, tx: Tx, row: Any) -> None:
         """A resend cannot carry a proof of work: it is let through or refused."""
         number, country = self._phones.number(tx, row.phone_id)
+        inviter_id, campaign_id = self._guard.origin_of(tx, row.id)
         self._guard.admit(
             tx,
             Ask(
@@ -443,7 +446,8 @@ class Verifications:
                 phone_id=row.phone_id,
                 number=number,
                 country=country,
-                inviter_id=self._guard.inviter_of(tx, row.id),
+                inviter_id=inviter_id,
+                campaign_id=campaign_id,
             ),
         )
 

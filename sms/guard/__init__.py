@@ -9,7 +9,16 @@ from sms.guard.blocks import Ended, Standing, Turn, grade_of, turn_of
 from sms.guard.climate import Climate, Rates, climate_of
 from sms.guard.evidence import Evidence, Tally
 from sms.guard.own import Asked, needs_work
-from sms.guard.signals import Answer, Finding, Signal, Verdict, is_known, is_proven, is_vouched, judge
+from sms.guard.signals import (
+    Answer,
+    Finding,
+    Signal,
+    Verdict,
+    is_known,
+    is_proven,
+    is_vouched,
+    judge,
+)
 from sms.guard.thresholds import Thresholds
 from sms.guard.units import Unit, Units, units_of
 

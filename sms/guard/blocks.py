@@ -68,7 +68,9 @@ def turn_of(standing: Standing | None, since: Tally, now: int, thresholds: Thres
         return Turn.FREE
     if now < standing.until:
         return Turn.REFUSED
-    if now - standing.until >= thresholds.memory or since.good - since.bad >= thresholds.heal_after:
+    # Who is blocked again and again has to show more: luck heals one in twenty who complete three in ten.
+    enough = thresholds.heal_after * standing.grade
+    if now - standing.until >= thresholds.memory or since.good - since.bad >= enough:
         return Turn.HEALED
     if since.bad > since.good:
         return Turn.WORSE

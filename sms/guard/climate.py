@@ -33,6 +33,9 @@ class Rates:
     since: int
     long_sent: float = 0.0
     long_good: float = 0.0
+    told_sent: float = 0.0
+    """Of what was sent, what tells how much is usual to come back: a few messages of each range a day."""
+    told_good: float = 0.0
     short_sent: float = 0.0
     short_good: float = 0.0
     control_sent: float = 0.0
@@ -48,21 +51,38 @@ class Rates:
             at=max(now, self.at),
             long_sent=self.long_sent * long,
             long_good=self.long_good * long,
+            told_sent=self.told_sent * long,
+            told_good=self.told_good * long,
             short_sent=self.short_sent * short,
             short_good=self.short_good * short,
             control_sent=self.control_sent * short,
             control_good=self.control_good * short,
         )
 
-    def with_judged(self, sent: int, good: int, control: tuple[int, int] = (0, 0), *, unusual: bool) -> Rates:
-        """Add what was judged now.  What is unusual does not move the baseline."""
-        slow_sent, slow_good = (0, 0) if unusual else (sent, good)
+    def with_judged(
+        self,
+        judged: tuple[int, int],
+        control: tuple[int, int] = (0, 0),
+        *,
+        told: tuple[int, int] | None = None,
+    ) -> Rates:
+        """Add what was judged now, as (sent, answered).
+
+        Parameters
+        ----------
+        told
+            What of it moves the baseline; None while a country is pressed, when nothing does.
+        """
+        long = (0, 0) if told is None else judged
+        told = told or (0, 0)
         return replace(
             self,
-            long_sent=self.long_sent + slow_sent,
-            long_good=self.long_good + slow_good,
-            short_sent=self.short_sent + sent,
-            short_good=self.short_good + good,
+            long_sent=self.long_sent + long[0],
+            long_good=self.long_good + long[1],
+            told_sent=self.told_sent + told[0],
+            told_good=self.told_good + told[1],
+            short_sent=self.short_sent + judged[0],
+            short_good=self.short_good + judged[1],
             control_sent=self.control_sent + control[0],
             control_good=self.control_good + control[1],
         )
@@ -99,9 +119,9 @@ class Climate:
 def climate_of(country: Rates, everywhere: Rates, thresholds: Thresholds) -> Climate:
     """Judge a country by its own past, and by everyone's where it has little; both `Rates` at one instant."""
     first = thresholds.first_share * thresholds.first_weight
-    general = (everywhere.long_good + first) / (everywhere.long_sent + thresholds.first_weight)
+    general = (everywhere.told_good + first) / (everywhere.told_sent + thresholds.first_weight)
     weight = thresholds.country_weight
-    base = (country.long_good + weight * general) / (country.long_sent + weight)
+    base = (country.told_good + weight * general) / (country.told_sent + weight)
     base = max(base, thresholds.lowest_base)
     recent = (country.short_good + thresholds.recent_weight * base) / (
         country.short_sent + thresholds.recent_weight

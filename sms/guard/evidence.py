@@ -29,7 +29,8 @@ class Evidence:
     """All that is judged about one message.
 
     `phone` counts messages to the phone itself, resends included; `hundred` counts the hundred numbers
-    that differ in the last two digits.  `inviter` and `branch` are None where nobody invited.
+    that differ in the last two digits.  `inviter` and `branch` are None where no member invited, `campaign`
+    where no campaign did; it counts what the campaign did in the message's country.
     """
 
     climate: Climate
@@ -39,3 +40,4 @@ class Evidence:
     phone: Tally = field(default_factory=Tally)
     inviter: Tally | None = None
     branch: Tally | None = None
+    campaign: Tally | None = None

@@ -8,9 +8,13 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from sms.guard.beta import share_below
+from sms.guard.climate import Climate
 from sms.guard.evidence import Evidence, Tally
 from sms.guard.thresholds import Thresholds
 from sms.guard.units import Unit
+
+_AT_HOME: Final = 2
+"""A range that so few answered in says nothing for the next one."""
 
 
 class Answer(IntEnum):
@@ -28,6 +32,7 @@ class Signal(StrEnum):
     NEVER_SEEN = "never_seen"
     COUNTRY = "country"
     INVITER = "inviter"
+    CAMPAIGN = "campaign"
     RESENDS = "resends"
 
 
@@ -99,6 +104,30 @@ def is_vouched(inviter: Tally | None, branch: Tally | None) -> bool:
     return branch is None or branch.bad + branch.open <= 2 * branch.good + 4
 
 
+def is_at_home(prefix: Tally, range_: Tally) -> bool:
+    """Whether the numbers around a message speak for it, whoever else uses the link that it came by."""
+    return prefix.good >= prefix.bad and range_.good > range_.bad and range_.good >= _AT_HOME
+
+
+def is_suspect(evidence: Evidence, thresholds: Thresholds) -> bool:
+    """Whether a message came by a campaign that does not convert in its country, and nothing speaks for it.
+
+    A campaign is never blocked: honest people come by the same link.  Its messages are judged more strictly
+    instead, so that many fresh ranges behind one link do not each get what a stranger's range gets.
+    """
+    if evidence.campaign is None or is_at_home(evidence.prefix, evidence.range):
+        return False
+    return _sureness_of(evidence.campaign, evidence.climate, thresholds) >= thresholds.block_at
+
+
+def _sureness_of(campaign: Tally, climate: Climate, thresholds: Thresholds) -> float:
+    """Return how sure we are that a campaign converts badly in a country; 0 where too little is known."""
+    if campaign.judged < thresholds.campaign_fewest_judged:
+        return 0.0
+    posterior = _share(campaign.good, campaign.bad, climate.base, thresholds)
+    return share_below(thresholds.bad_share * climate.base, *posterior)
+
+
 def stands_alone(evidence: Evidence) -> bool:
     """Whether a message has something of its own that speaks for it, whatever its range does."""
     return is_proven(evidence.prefix) or is_vouched(evidence.inviter, evidence.branch)
@@ -118,7 +147,9 @@ def _unconverted(
     The range's prior is what its country does lately, the prefix's prior is what its range does.
     """
     climate = evidence.climate
-    bar = thresholds.bad_share * climate.base
+    suspect = Signal.CAMPAIGN not in without and is_suspect(evidence, thresholds)
+    bar = (thresholds.suspect_share if suspect else thresholds.bad_share) * climate.base
+    fewest = thresholds.suspect_fewest_judged if suspect else thresholds.fewest_judged
     lately = climate.base if Signal.COUNTRY in without else climate.recent
     wide = _share(evidence.range.good, evidence.range.bad, lately, thresholds)
     narrow = _share(evidence.prefix.good, evidence.prefix.bad, wide[0] / sum(wide), thresholds)
@@ -126,9 +157,7 @@ def _unconverted(
     if not stands_alone(evidence):
         judged.append((Unit.RANGE, evidence.range, wide))
     for unit, tally, posterior in judged:
-        yield from _low_share(
-            Signal.UNCONVERTED, unit, tally, posterior, bar, thresholds, thresholds.fewest_judged
-        )
+        yield from _low_share(Signal.UNCONVERTED, unit, tally, posterior, bar, thresholds, fewest)
 
 
 def _low_share(
@@ -188,11 +217,12 @@ def _adjacent(evidence: Evidence, thresholds: Thresholds, _: Collection[Signal])
     )
 
 
-def _never_seen(evidence: Evidence, thresholds: Thresholds, _: Collection[Signal]) -> Iterator[Finding]:
+def _never_seen(evidence: Evidence, thresholds: Thresholds, without: Collection[Signal]) -> Iterator[Finding]:
     """How many may be under way at once to where few or none have ever answered."""
+    suspect = Signal.CAMPAIGN not in without and is_suspect(evidence, thresholds)
     for unit, tally, free in (
         (Unit.PREFIX, evidence.prefix, thresholds.prefix_open),
-        (Unit.RANGE, evidence.range, thresholds.range_open),
+        (Unit.RANGE, evidence.range, thresholds.suspect_open if suspect else thresholds.range_open),
     ):
         if unit is Unit.RANGE and stands_alone(evidence):
             continue
@@ -227,6 +257,23 @@ def _inviter(evidence: Evidence, thresholds: Thresholds, _: Collection[Signal]) 
             yield from _low_share(Signal.INVITER, unit, tally, posterior, bar, thresholds, fewest)
 
 
+def _campaign(evidence: Evidence, thresholds: Thresholds, _: Collection[Signal]) -> Iterator[Finding]:
+    """A campaign whose codes do not come back in a country: work, where no numbers around speak for it."""
+    if evidence.campaign is None or is_at_home(evidence.prefix, evidence.range):
+        return
+    sure = _sureness_of(evidence.campaign, evidence.climate, thresholds)
+    if sure >= thresholds.block_at:
+        tally = evidence.campaign
+        yield Finding(
+            signal=Signal.CAMPAIGN,
+            unit=None,
+            value=sure,
+            threshold=thresholds.block_at,
+            answer=Answer.WORK,
+            detail=f"{tally.good} of {tally.judged} codes of this campaign came back in this country",
+        )
+
+
 def _resends(evidence: Evidence, thresholds: Thresholds, _: Collection[Signal]) -> Iterator[Finding]:
     """One phone that is written to again and again and never answers."""
     silent = evidence.phone.bad + evidence.phone.open
@@ -249,5 +296,6 @@ SIGNALS: Final[dict[Signal, _Look]] = {
     Signal.NEVER_SEEN: _never_seen,
     Signal.COUNTRY: _country,
     Signal.INVITER: _inviter,
+    Signal.CAMPAIGN: _campaign,
     Signal.RESENDS: _resends,
 }

@@ -23,6 +23,11 @@ class Thresholds:
     fewest_judged: int = 6
     inviter_fewest_judged: int = 8
     branch_fewest_judged: int = 12
+    campaign_fewest_judged: int = 12
+
+    suspect_share: float = 0.8
+    suspect_fewest_judged: int = 3
+    suspect_open: int = 3
 
     adjacent_work: int = 5
     adjacent_block: int = 8
@@ -42,6 +47,7 @@ class Thresholds:
     country_weight: float = 30.0
     recent_weight: float = 4.0
     lowest_base: float = 0.35
+    range_a_day: int = 4
     long_half_life: int = 3 * _DAY
     short_half_life: int = 90 * _HOUR // 60
     quiet: float = 6.0

@@ -19,6 +19,8 @@ class Unit(StrEnum):
     INVITER = "inviter"
     BRANCH = "branch"
     """An inviter's inviter, and all whom that one let in."""
+    CAMPAIGN = "campaign"
+    """A campaign within one country; never blocked, but its messages are judged more strictly."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

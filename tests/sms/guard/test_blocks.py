@@ -48,6 +48,13 @@ def test_probation_goes_one_message_at_a_time(since: Tally, turn: Turn) -> None:
     assert turn_of(Standing(grade=1, until=100), since, 101, RULES) is turn
 
 
+@pytest.mark.parametrize("grade", [1, 2, 3])
+def test_who_was_blocked_more_often_has_to_answer_more_often(grade: int) -> None:
+    standing = Standing(grade=grade, until=100)
+    assert turn_of(standing, Tally(good=3 * grade - 1), 101, RULES) is Turn.PROBE
+    assert turn_of(standing, Tally(good=3 * grade), 101, RULES) is Turn.HEALED
+
+
 def test_a_block_refuses_until_its_time_is_over_to_the_microsecond() -> None:
     standing = Standing(grade=1, until=100)
     assert turn_of(standing, NOTHING, 99, RULES) is Turn.REFUSED

@@ -16,13 +16,13 @@ def after(days: int, sent: int, good: int, rates: Rates = EMPTY) -> Rates:
     """Many days of the same, hour by hour; half of the messages go to ranges that answered before."""
     for hour in range(1, 24 * days + 1):
         control = (sent // 2, good // 2)
-        rates = rates.decayed(hour * HOUR, RULES).with_judged(sent, good, control, unusual=False)
+        rates = rates.decayed(hour * HOUR, RULES).with_judged((sent, good), control, told=(sent, good))
     return rates
 
 
 def then(rates: Rates, hours: int, sent: int, good: int, control: tuple[int, int] = (5, 4)) -> Climate:
     for _ in range(hours):
-        rates = rates.decayed(rates.at + HOUR, RULES).with_judged(sent, good, control, unusual=True)
+        rates = rates.decayed(rates.at + HOUR, RULES).with_judged((sent, good), control)
     return climate_of(rates, rates, RULES)
 
 
@@ -96,3 +96,13 @@ def test_a_country_that_nobody_knew_is_judged_by_everyone() -> None:
 def test_a_baseline_is_never_believed_to_be_worse_than_the_floor() -> None:
     ruined = after(20, 100, 0)
     assert climate_of(ruined, ruined, RULES).base == RULES.lowest_base
+
+
+def test_what_tells_nothing_moves_no_baseline() -> None:
+    """Attack: three of ten completed, in one range, until the country seems to be worse than the attacker."""
+    before = after(5, 10, 8)
+    day, base = before, climate_of(before, before, RULES).base
+    for _ in range(24):
+        day = day.decayed(day.at + HOUR, RULES).with_judged((60, 23), told=(10, 8))
+    assert climate_of(day, day, RULES).base == pytest.approx(base, abs=0.03)
+    assert day.long_sent > 2 * before.long_sent, "its traffic is no secret"

@@ -151,6 +151,7 @@ def test_every_signal_can_be_left_out() -> None:
         hundred=Tally(bad=20),
         phone=Tally(bad=20),
         inviter=Tally(bad=20),
+        campaign=Tally(bad=20),
     )
     found = {one.signal for one in judge(everything, RULES).findings}
     assert found == set(Signal) == set(SIGNALS)
@@ -168,3 +169,29 @@ def test_who_is_vouched_for_is_not_blamed_for_a_range() -> None:
         assert by(Signal.UNCONVERTED, USUAL, **bad_range, inviter=inviter)[Unit.RANGE] is Answer.BLOCK
     sold = by(Signal.UNCONVERTED, USUAL, **bad_range, inviter=Tally(), branch=Tally(bad=5))
     assert sold[Unit.RANGE] is Answer.BLOCK, "a seller cannot split a pump over fresh members"
+
+
+BAD_LINK = Tally(good=3, bad=30)
+
+
+def test_a_campaign_that_does_not_convert_is_never_blocked_but_judged_more_strictly() -> None:
+    """Attack: many fresh ranges behind one public link, by which honest people come, too."""
+    for campaign in (Tally(good=24, bad=9), Tally(bad=11), Tally()):
+        assert by(Signal.CAMPAIGN, campaign=campaign) == {}
+    assert by(Signal.CAMPAIGN, campaign=BAD_LINK) == {None: Answer.WORK}
+    few = {"range": Tally(bad=4)}
+    assert not judge(Evidence(climate=USUAL, **few), RULES).blocked
+    suspect = Evidence(climate=USUAL, **few, campaign=BAD_LINK)
+    assert judge(suspect, RULES).blocked == (Unit.RANGE,)
+    assert not judge(suspect, RULES, without={Signal.CAMPAIGN}).blocked
+    busy = {"range": Tally(open=RULES.suspect_open)}
+    assert not judge(Evidence(climate=USUAL, **busy), RULES).blocked
+    assert judge(Evidence(climate=USUAL, **busy, campaign=BAD_LINK), RULES).blocked == (Unit.RANGE,)
+
+
+def test_who_comes_from_where_people_answer_is_not_blamed_for_a_link() -> None:
+    at_home = {"prefix": Tally(), "range": Tally(good=3, bad=2, open=RULES.suspect_open)}
+    assert judge(Evidence(climate=USUAL, **at_home, campaign=BAD_LINK), RULES).answer is Answer.ALLOW
+    for stranger in ({"range": Tally(good=1)}, {"range": Tally(good=3, bad=4)}, {"prefix": Tally(bad=1)}):
+        found = judge(Evidence(climate=USUAL, **(at_home | stranger), campaign=BAD_LINK), RULES)
+        assert found.answer > Answer.ALLOW
