@@ -71,32 +71,7 @@ _DEVICE_OF = Statement(
 )
 _view = (
     select(
-        *(
-            verifications.c[name]
-            for name in (
-                "id",
-                "client_id",
-                "purpose",
-                "phone_id",
-                "member_id",
-                "hold_id",
-                "state",
-                "lane",
-                "decoy",
-                "requester",
-                "sealed_code",
-                "code_length",
-                "channel",
-                "locale",
-                "attempts",
-                "max_attempts",
-                "created_at",
-                "expires_at",
-                "resend_at",
-                "approved_at",
-                "proof_used_at",
-            )
-        ),
+        *(verifications.c[name] for name in (*_COLUMNS, "approved_at", "proof_used_at")),
         phones.c.masked,
         phones.c.country,
     )
