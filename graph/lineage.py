@@ -181,9 +181,19 @@ def root_index(forest: InviteForest, index: int) -> int:
 
 
 def roots_of_all(forest: InviteForest) -> NDArray[np.int64]:
-    """Return the root of every node, shape (n,), by pointer doubling. O(n log depth)."""
-    here = np.arange(len(forest))
-    above = np.where(forest.parents == NOBODY, here, forest.parents).astype(np.int64)
+    """Return the root of every node, shape (n,). O(n log depth)."""
+    return roots_of_parents(forest.parents)
+
+
+def roots_of_parents(parents: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the root of every node by pointer doubling, from the parents alone. O(n log depth).
+
+    Examples
+    --------
+    >>> roots_of_parents(np.array([-1, 0, 1, -1], dtype=np.int32)).tolist()
+    [0, 0, 0, 3]
+    """
+    above = np.where(parents == NOBODY, np.arange(len(parents)), parents).astype(np.int64)
     while not np.array_equal(further := above[above], above):
         above = further
     return above

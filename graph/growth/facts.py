@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.forest import NOBODY, InviteForest
-from graph.lineage import roots_of_all
+from graph.lineage import roots_of_parents
 
 Instants = NDArray[np.int64]
 Rows = NDArray[np.int32]
@@ -257,7 +257,7 @@ class Facts:
     @cached_property
     def roots(self) -> NDArray[np.int64]:
         """The row at the top of each member's tree."""
-        return roots_of_all(self.forest)
+        return roots_of_parents(self.members.inviter)
 
     @cached_property
     def banned(self) -> Mask:

@@ -7,6 +7,7 @@ that came by SMS verifies its phone by itself.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -78,7 +79,8 @@ FUNNEL: Final = Definition(
         ),
     ),
 )
-_CHANNELS: Final = ("all", "sms", "link")
+_Wait = tuple[int | None, int | None]
+"""Median and 90th percentile."""
 
 
 def step_times(facts: Facts) -> tuple[Instants, ...]:
@@ -87,12 +89,19 @@ def step_times(facts: Facts) -> tuple[Instants, ...]:
     size = len(invites)
     joined = np.flatnonzero(members.invite != NOBODY)
     by = members.invite[joined]
-    registered, activated, inviting = (np.full(size, NEVER, dtype=np.int64) for _ in range(3))
-    np.minimum.at(registered, by, members.joined[joined])
-    np.minimum.at(activated, by, members.activated[joined])
-    np.minimum.at(inviting, by, first_invites(facts)[joined])
+    shared = np.flatnonzero(np.bincount(by, minlength=size)[by] > 1)
+
+    def earliest(at: Instants) -> Instants:
+        """Return the first of the instants of those who came by each invite."""
+        first = np.full(size, NEVER, dtype=np.int64)
+        # Few invites let in more than one: only for them is it asked who was first.
+        first[by] = at[joined]
+        np.minimum.at(first, by[shared], at[joined[shared]])
+        return first
+
     before = (invites.issued, invites.sent, invites.delivered, invites.opened)
-    return (*before, invites.requested, invites.verified, registered, activated, inviting)
+    after = (members.joined, members.activated, first_invites(facts))
+    return (*before, invites.requested, invites.verified, *map(earliest, after))
 
 
 def first_invites(facts: Facts) -> Instants:
@@ -131,13 +140,13 @@ def funnel(view: View) -> Report:
     by_sms = view.facts.invites.by_sms[view.issued]
     done = reached(times)
     waiting = int(still_open(view.facts)[view.issued].sum())
-    tables = []
-    for channel in _CHANNELS:
-        kept = None if channel == "all" else by_sms == (channel == "sms")
-        if kept is None:
-            tables.append(_table(channel, times, done))
-        elif kept.any():
-            tables.append(_table(channel, [one[kept] for one in times], [one[kept] for one in done]))
+    waits = [_waits(before, after, by_sms) for before, after in itertools.pairwise(times)]
+    tables = [_table("all", [int(np.count_nonzero(one)) for one in done], [wait["all"] for wait in waits])]
+    for channel in ("sms", "link"):
+        kept = by_sms if channel == "sms" else ~by_sms
+        if kept.any():
+            counts = [int(np.count_nonzero(one & kept)) for one in done]
+            tables.append(_table(channel, counts, [wait[channel] for wait in waits]))
     notes: tuple[Said, ...] = ()
     if waiting:
         notes += (Said("{n} of these invites are still open and may come farther.", n=waiting),)
@@ -157,12 +166,11 @@ def funnel(view: View) -> Report:
     )
 
 
-def _table(channel: str, times: Sequence[Instants], done: Sequence[Mask]) -> Table:
-    counts = [int(np.count_nonzero(one)) for one in done]
+def _table(channel: str, counts: Sequence[int], waits: Sequence[_Wait]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for place, name in enumerate(STEPS):
         before = counts[max(place - 1, 0)]
-        median, slow = (None, None) if place == 0 else _durations(times[place - 1], times[place])
+        median, slow = (None, None) if place == 0 else waits[place - 1]
         rows.append(
             (
                 name,
@@ -192,10 +200,17 @@ def _table(channel: str, times: Sequence[Instants], done: Sequence[Mask]) -> Tab
     )
 
 
-def _durations(before: Instants, after: Instants) -> tuple[int | None, int | None]:
-    """Return median and 90th percentile, over those for whom both instants are on record."""
-    both = (before != NEVER) & (after != NEVER) & (after >= before)
-    if not both.any():
+def _waits(before: Instants, after: Instants, by_sms: Mask) -> dict[str, _Wait]:
+    """Return how long a step took, by channel, over those for whom both instants are on record."""
+    # What has not happened is later than all: the step before is on record wherever this one is not earlier.
+    both = np.flatnonzero((after >= before) & (after != NEVER))
+    spans, sms = after[both] - before[both], by_sms[both]
+    return {"sms": _durations(spans[sms]), "link": _durations(spans[~sms]), "all": _durations(spans)}
+
+
+def _durations(spans: Instants) -> _Wait:
+    """Return median and 90th percentile; the spans are left in another order."""
+    if not len(spans):
         return None, None
-    median, slow = np.quantile(after[both] - before[both], (0.5, 0.9), overwrite_input=True)
+    median, slow = np.quantile(spans, (0.5, 0.9), overwrite_input=True)
     return round(float(median)), round(float(slow))

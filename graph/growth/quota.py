@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.forest import NOBODY
-from graph.growth.facts import DAY, EARN, EXPIRE, GRANT, NEVER, REFUND, SPEND, Facts
-from graph.growth.funnel import reached, step_times
+from graph.growth.facts import DAY, EARN, ENTRY_KINDS, EXPIRE, GRANT, NEVER, REFUND, SPEND, Facts, Mask
 from graph.growth.intervals import share
 from graph.growth.report import (
     Cell,
@@ -78,11 +77,12 @@ def quota(view: View) -> Report:
     newcomers = newcomers_by_invite(facts)
     waste = _waste(view, newcomers)
     is_open = next(row for row in waste.rows if row[0] == "open")[1]
+    ledger = _Ledger(view)
     return Report(
         definition=QUOTA,
-        n=int((view.members[facts.entries.member] & view.within(facts.entries.at)).sum()),
+        n=int(np.count_nonzero(ledger.timely)),
         of="ledger entries",
-        tables=(_flows(view), waste, _batches(view, newcomers), _campaigns(view, newcomers)),
+        tables=(_flows(view, ledger), waste, _batches(view, ledger, newcomers), _campaigns(view, newcomers)),
         maturing=bool(is_open),
     )
 
@@ -108,11 +108,38 @@ def dark(facts: Facts) -> NDArray[np.bool_]:
     return ~spent
 
 
-def _flows(view: View) -> Table:
-    facts, entries = view.facts, view.facts.entries
-    here = view.members[entries.member] & view.within(entries.at)
-    sums = np.bincount(entries.kind[here], weights=np.abs(entries.amount[here]), minlength=5)
-    total: dict[int, int] = {kind: round(float(sums[kind])) for kind in range(5)}
+class _Ledger:
+    """The entries of the members asked for, summed once by batch and kind.
+
+    Attributes
+    ----------
+    mine, timely : of these members; of these and of the time asked for
+    ever, then : their amounts, shape (batches + 1, kinds); the first row is of no batch
+    count : how many entries of the time asked for
+    """
+
+    def __init__(self, view: View) -> None:
+        entries, size = view.facts.entries, (len(view.facts.batches) + 1) * len(ENTRY_KINDS)
+        within = view.within(entries.at)
+        self.mine: Mask = (
+            np.ones(len(entries), dtype=np.bool_) if view.everyone else view.members[entries.member]
+        )
+        self.timely: Mask = within if view.everyone else within & self.mine
+        cell = (entries.batch + 1) * len(ENTRY_KINDS) + entries.kind
+
+        def summed(kept: Mask) -> NDArray[np.float64]:
+            rows = slice(None) if kept.all() else kept
+            return np.bincount(cell[rows], weights=entries.amount[rows], minlength=size)
+
+        shape = (-1, len(ENTRY_KINDS))
+        self.ever = summed(self.mine).reshape(shape)
+        self.then = summed(self.timely).reshape(shape)
+        self.count = np.bincount(cell[self.timely], minlength=size).reshape(shape)
+
+
+def _flows(view: View, ledger: _Ledger) -> Table:
+    facts = view.facts
+    total = {kind: round(abs(float(ledger.then[:, kind].sum()))) for kind in range(len(ENTRY_KINDS))}
     balance = balances(facts)[view.members]
     available = int(balance.sum())
     in_the_dark = int(balance[dark(facts)[view.members]].sum())
@@ -153,15 +180,19 @@ def _waste(view: View, newcomers: NDArray[np.int64]) -> Table:
     left = uses - taken
     expired = invites.expires[here] <= np.minimum(invites.revoked[here], facts.as_of)
     revoked = ~expired & (invites.revoked[here] != NEVER)
-    arrived = reached([step[here] for step in step_times(facts)[2:]])[0]
-    lost = (expired | revoked) & invites.by_sms[here] & ~arrived
+    ended = np.flatnonzero((expired | revoked) & invites.by_sms[here])
+    rows = np.flatnonzero(here)[ended]
+    steps = (invites.delivered, invites.opened, invites.requested, invites.verified)
+    arrived = newcomers[rows] > 0
+    for step in steps:
+        arrived |= step[rows] != NEVER
     made = int(uses.sum())
     counts = {
         "taken": int(taken.sum()),
         "open": int(left[~expired & ~revoked].sum()),
         "expired": int(left[expired].sum()),
         "revoked": int(left[revoked].sum()),
-        "undelivered": int(left[lost].sum()),
+        "undelivered": int(left[ended[~arrived]].sum()),
     }
     return table(
         "invitations",
@@ -177,20 +208,23 @@ def _waste(view: View, newcomers: NDArray[np.int64]) -> Table:
     )
 
 
-def _batches(view: View, newcomers: NDArray[np.int64]) -> Table:
+def _brought(view: View, ledger: _Ledger, newcomers: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the newcomers by invites that each batch paid for, or paid for in part."""
     facts, entries = view.facts, view.facts.entries
-    size = len(facts.batches)
-    mine = view.members[entries.member] & (entries.batch != NOBODY)
-    granted = mine & (entries.kind == GRANT) & view.within(entries.at)
-    given = np.bincount(entries.batch[granted], weights=entries.amount[granted], minlength=size)
-    members = np.bincount(entries.batch[granted], minlength=size)
-    paid = (entries.kind == SPEND) & (entries.invite != NOBODY)
+    paid = np.flatnonzero((entries.kind == SPEND) & (entries.invite != NOBODY))
+    paid = paid[newcomers[entries.invite[paid]] > 0]
     price = np.bincount(entries.invite[paid], weights=-entries.amount[paid], minlength=len(facts.invites))
-    drawn = mine & paid
-    batch, invite, amount = entries.batch[drawn], entries.invite[drawn], -entries.amount[drawn]
-    brought = np.bincount(batch, weights=newcomers[invite] * amount / price[invite], minlength=size)
-    moved = mine & ((entries.kind == SPEND) | (entries.kind == REFUND))
-    used = np.bincount(entries.batch[moved], weights=-entries.amount[moved], minlength=size)
+    drawn = paid[ledger.mine[paid] & (entries.batch[paid] != NOBODY)]
+    invite = entries.invite[drawn]
+    share_of_it = newcomers[invite] * -entries.amount[drawn] / price[invite]
+    return np.bincount(entries.batch[drawn], weights=share_of_it, minlength=len(facts.batches))
+
+
+def _batches(view: View, ledger: _Ledger, newcomers: NDArray[np.int64]) -> Table:
+    facts, size = view.facts, len(view.facts.batches)
+    given, members = ledger.then[1:, GRANT], ledger.count[1:, GRANT]
+    used = -(ledger.ever[1:, SPEND] + ledger.ever[1:, REFUND])
+    brought = _brought(view, ledger, newcomers)
     rows: list[tuple[Cell, ...]] = [
         (
             facts.batches[at],

@@ -68,6 +68,11 @@ class View:
         return kept
 
     @cached_property
+    def everyone(self) -> bool:
+        """Whether all members are asked for, whenever they joined."""
+        return bool(self.members.all())
+
+    @cached_property
     def joined(self) -> Mask:
         """Members who joined in the time asked for."""
         return self.members & self.within(self.facts.members.joined)
