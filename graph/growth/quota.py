@@ -129,7 +129,8 @@ class _Ledger:
 
         def summed(kept: Mask) -> NDArray[np.float64]:
             rows = slice(None) if kept.all() else kept
-            return np.bincount(cell[rows], weights=entries.amount[rows], minlength=size)
+            sums = np.bincount(cell[rows], weights=entries.amount[rows], minlength=size)
+            return sums.astype(np.float64)
 
         shape = (-1, len(ENTRY_KINDS))
         self.ever = summed(self.mine).reshape(shape)
@@ -216,8 +217,9 @@ def _brought(view: View, ledger: _Ledger, newcomers: NDArray[np.int64]) -> NDArr
     price = np.bincount(entries.invite[paid], weights=-entries.amount[paid], minlength=len(facts.invites))
     drawn = paid[ledger.mine[paid] & (entries.batch[paid] != NOBODY)]
     invite = entries.invite[drawn]
-    share_of_it = newcomers[invite] * -entries.amount[drawn] / price[invite]
-    return np.bincount(entries.batch[drawn], weights=share_of_it, minlength=len(facts.batches))
+    its_part = newcomers[invite] * -entries.amount[drawn] / price[invite]
+    brought = np.bincount(entries.batch[drawn], weights=its_part, minlength=len(facts.batches))
+    return brought.astype(np.float64)
 
 
 def _batches(view: View, ledger: _Ledger, newcomers: NDArray[np.int64]) -> Table:

@@ -239,6 +239,15 @@ class Tx:
         self._execute(statement, values)
         return list(self.cursor.fetchall())
 
+    def first_as_sent(self, statement: Statement, **values: Any) -> list[Any]:
+        """Return the values of the first row; those of PostgreSQL in their binary form, as bytes."""
+        compiled = statement.on(self._dialect)
+        if self.dialect == "sqlite":
+            return list(self.cursor.execute(compiled.sql, values).fetchone())
+        self.cursor.execute(compiled.sql, values, binary=True)
+        sent = self.cursor.pgresult
+        return [sent.get_value(0, place) for place in range(sent.nfields)]
+
     def select(self, clause: ClauseElement) -> list[Any]:
         """Run a query that was put together for this call (a filtered list); rows by column name."""
         return list(self.connection.execute(clause).all())  # type: ignore[call-overload]
