@@ -359,7 +359,7 @@ def _provider_faults(settings: Settings) -> list[str]:
 
 def _route_setting(settings: Settings, provider: str) -> str:
     """Return the setting that names a provider."""
-    return "IDENTITY_SMS_ROUTE" if provider in settings.routes.default else "IDENTITY_SMS_ROUTES"
+    return "IDENTITY_SMS_ROUTE" if provider in settings.routes.default.names else "IDENTITY_SMS_ROUTES"
 
 
 def _production_provider_faults(settings: Settings) -> list[str]:

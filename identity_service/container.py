@@ -196,6 +196,7 @@ def build(
         seal=seal,
         phones=phones,
         timeline=timeline,
+        routes=settings.routes,
         pricing=pricing,
         spending=spending,
     )
@@ -297,7 +298,9 @@ def build(
         receipts=Receipts(policies=policies, timeline=timeline),
         endings=endings,
         timeline=timeline,
-        routing=Routing(routes=settings.routes, providers=providers, policies=policies, costs=costs),
+        routing=Routing(
+            routes=settings.routes, providers=providers, policies=policies, pricing=pricing, costs=costs
+        ),
         wording=wording,
         prices=prices,
         pricing=pricing,

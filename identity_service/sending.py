@@ -3,7 +3,8 @@
 Each provider has threads of its own and takes no more messages at once than it has threads: one that is slow
 or down holds up its own messages only, and nothing else that the worker does.  What a provider has no room
 for goes back to the queue until there is likely a place, so that the next look finds the messages of others;
-one that asked for patience gets it.
+where that would take long, it goes to the next provider of its route that is well.  One that asked for
+patience gets it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _LONGEST_PATIENCE: Final = 60.0
 _FOLLOWING_SECONDS: Final = 5.0
 _USUAL_SECONDS: Final = 0.25
 _SHORTEST_WAIT: Final = 0.1
+_WORTH_WAITING: Final = 2.0
+"""Seconds in a line; who would stand longer goes to the next provider of the route."""
 _LONGEST_LINE: Final = 20.0
 """Beyond a provider's patience: it may be well again at any time, and must not stand idle for long."""
 
@@ -107,6 +110,14 @@ class Desk:
             if self._line_until > opens + _LONGEST_LINE:
                 self._line_until = opens + each
             return max(_SHORTEST_WAIT, self._line_until - now)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it is full, and whoever comes now would wait for long."""
+        with self._lock:
+            now = monotonic()
+            line = max(self._line_until - now, now - self._moved_at)
+            return self._busy >= self._at_once and line > _WORTH_WAITING
 
     @property
     def places(self) -> int:
@@ -251,9 +262,12 @@ class Sender:
         """Choose a provider for each."""
         if not messages:
             return []
-        away, routing = [desk.name for desk in self._desks.values() if desk.is_away], self._services.routing
+        away = [desk.name for desk in self._desks.values() if desk.is_away]
+        full = [desk.name for desk in self._desks.values() if desk.is_stuck]
+        routing = self._services.routing
         return self._services.store.query(
-            SYSTEM, lambda tx: [(message, routing.choose(tx, message, away=away)) for message in messages]
+            SYSTEM,
+            lambda tx: [(message, routing.choose(tx, message, away=away, full=full)) for message in messages],
         )
 
     def _desk_of(self, routed: Routed) -> Desk:
@@ -302,7 +316,7 @@ class Sender:
 
     def _withhold(self, message: Claimed) -> None:
         """Count a decoy like any other: the metrics must not tell who is a member."""
-        first = self._services.routing.route_of(message.to, message.country)[0]
+        first = self._services.routing.first_of(message.to, message.country)
         telemetry.MESSAGES.labels(first, "accepted").inc()
         outcomes = self._services.outcomes
         self._services.store.transact(SYSTEM, lambda tx: outcomes.mark_withheld(tx, message))

@@ -44,7 +44,7 @@ def _make_metrics() -> dict[str, Any]:
         "MESSAGES": Counter("identity_messages_total", "Messages handed over.", ("provider", "outcome")),
         "ROUTE_SHARE": Gauge(
             "identity_route_share",
-            "The part of the messages that a provider gets in a country.",
+            "The part of the messages that a provider gets in a country, or in a prefix with its own route.",
             ("provider", "country"),
             multiprocess_mode="mostrecent",
         ),

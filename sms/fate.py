@@ -140,8 +140,11 @@ def next_step(known: Known, *, now: int) -> Advice:
         if known.by_link:
             return Advice(step=Step.USE_LINK, words="Sending again will not help. Use an invite link.")
         return Advice(step=Step.START_AGAIN, words="Sending again will not help. Use another number.")
+    arrived = known.state is DeliveryState.DELIVERED
     if known.resend_at is None:
         return Advice(step=Step.WAIT, words="No other message can go before this one's time is over.")
     if known.resend_at > now:
-        return Advice(step=Step.RESEND, words="If it does not come, send it again then.", at=known.resend_at)
-    return Advice(step=Step.RESEND, words="If it did not come, send it again.", at=known.resend_at)
+        missing = "If it is not on the phone" if arrived else "If it does not come"
+        return Advice(step=Step.RESEND, words=f"{missing}, send it again then.", at=known.resend_at)
+    missing = "If it is not on the phone" if arrived else "If it did not come"
+    return Advice(step=Step.RESEND, words=f"{missing}, send it again.", at=known.resend_at)

@@ -15,8 +15,7 @@ from identity_service.ports import SECOND, rfc3339, rfc3339_or_none
 from identity_service.services.routing import ANY, Candidate
 from identity_service.services.timeline import Story
 from sms.health import Condition, Vitals
-from sms.numbers import Number, mask
-from sms.prices import ListedPrice
+from sms.numbers import mask
 
 
 @click.group(cls=Topic)
@@ -78,33 +77,35 @@ def explain(session: Session, phone: str) -> None:
     """
     services = session.services
     number = services.phones.read(phone, "/phone")
-    found, choice = session.read(
-        lambda tx: services.routing.explain(tx, number.e164, number.country, seed="")
-    )
+    told = session.read(lambda tx: services.routing.explain(tx, number.e164, number.country, seed=""))
+    choice = told.choice
     passed_over = {one.name: one.reason.value for one in choice.skipped}
     chosen = None if choice.provider is None else choice.provider.name
-    listed = {one.name: _price(session, one.name, number) for one in found}
-    candidates = [_candidate(one, listed[one.name], passed_over, chosen) for one in found]
+    candidates = [_candidate(one, passed_over, chosen) for one in told.candidates]
     if session.as_json:
-        told = {"phone": mask(number.e164), "country": number.country, "candidates": candidates}
-        print_json(told | {"choice": chosen, "reason": choice.reason.value})
+        print_json(
+            {
+                "phone": mask(number.e164),
+                "country": number.country,
+                "place": told.place,
+                "route_of": told.written_for,
+                "candidates": candidates,
+                "choice": chosen,
+                "reason": choice.reason.value,
+            }
+        )
         return
     print_table(tuple(candidates[0]), (one.values() for one in candidates))
-    message(f"{mask(number.e164)} ({number.country}): {chosen}, {choice.reason.value}.")
+    route_of = f"the route of {told.written_for}" if told.written_for else "the default route"
+    message(f"{mask(number.e164)} ({number.country}), {route_of}: {chosen}, {choice.reason.value}.")
 
 
-def _price(session: Session, provider: str, number: Number) -> ListedPrice | None:
-    return session.read(lambda tx: session.services.pricing.of(tx, provider, number.e164, number.country))
-
-
-def _candidate(
-    one: Candidate, price: ListedPrice | None, passed_over: dict[str, str], chosen: str | None
-) -> dict[str, Any]:
+def _candidate(one: Candidate, passed_over: dict[str, str], chosen: str | None) -> dict[str, Any]:
     health = dict.fromkeys(_HEALTH) if one.vitals is None else _health(one.vitals)
     return {
         "provider": one.name,
         **health,
-        "price": None if price is None else dollars(price.micros),
+        "price": None if one.price is None else dollars(one.price.micros),
         "share": one.share,
         "chosen": one.name == chosen,
         "passed_over": passed_over.get(one.name),
@@ -129,11 +130,16 @@ def _health(vitals: Vitals) -> dict[str, Any]:
 
 
 @sms.command()
-@click.option("--country", help="Only this one, e.g. RU.")
+@click.option(
+    "--country",
+    "wanted",
+    metavar="PLACE",
+    help="Only this one, e.g. RU, or a prefix with its own route.",
+)
 @click.option("--unwell", is_flag=True, help="Only who is not well.")
 @pass_session
-def health(session: Session, country: str | None, unwell: bool) -> None:
-    """Tell how well each provider serves each country, as far as that is known."""
+def health(session: Session, wanted: str | None, unwell: bool) -> None:
+    """Tell how well each provider serves each country, and each prefix with a route of its own."""
     known = session.read(session.services.routing.vitals)
     rows = [
         {
@@ -145,7 +151,7 @@ def health(session: Session, country: str | None, unwell: bool) -> None:
         }
         for (provider, place), vitals in sorted(known.items())
         if provider != ANY
-        and country in (None, place)
+        and wanted in (None, place)
         and (not unwell or vitals.condition is not Condition.WELL)
     ]
     if session.as_json:

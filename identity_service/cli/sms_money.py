@@ -14,7 +14,7 @@ from identity_service.cli.session import Session, pass_session
 from identity_service.cli.sms import dollars
 from identity_service.ports import DAY, Instant, rfc3339
 from identity_service.services.costs import By, Cost
-from identity_service.services.spending import Spent
+from identity_service.services.spending import SCOPES, Spent
 from sms.prices import ANY, ListedPrice, builtin_prices, micros_of, parse_prices
 from sms.providers.base import ProviderFailure, TellsPrices
 
@@ -122,11 +122,14 @@ def _keep(session: Session, listed: list[ListedPrice], source: str, *, dry_run: 
     count = session.run(lambda tx: kept(tx, listed, source), dry_run=dry_run)
     if session.as_json:
         print_json({"count": count, "source": source, "dry_run": dry_run})
-    message(f"{count} prices{' (a dry run: nothing was changed)' if dry_run else ''}.")
+    message(f"Prices: {count}{' (a dry run: nothing was changed)' if dry_run else ''}.")
+    used = {ANY, *session.services.settings.providers}
+    for provider in sorted({one.provider for one in listed} - used):
+        message(f"No route names {provider}: its prices wait until one does.")
 
 
 @click.command(cls=Command)
-@click.option("--scope", help="Only all, country, campaign, branch, inviter or prefix.")
+@click.option("--scope", type=click.Choice(SCOPES), help="Only these.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @pass_session
 def spend(session: Session, scope: str | None, limit: int) -> None:

@@ -491,6 +491,7 @@ messages = _table(
     _at("came_back_at", nullable=True),  # its code was entered
     _at("follow_at", nullable=True),  # when its provider is asked what became of it; then NULL
     _at("judge_at", nullable=True),  # when a code that has not come back counts as lost; then NULL
+    Column("place", String(12), nullable=True),  # where its provider's health belongs; NULL: its country
     _one_of("state", "queued", "sending", "sent", "delivered", "undelivered", "failed", "dead", "withheld"),
     _partial(
         "uq_messages_provider_ref", "provider", "provider_ref", where="provider_ref IS NOT NULL", unique=True
@@ -616,9 +617,10 @@ message_days = _table(
 
 route_health = _table(
     "route_health",
-    # What is known of a provider ('*': of any) in a country; only the learner writes it.
+    # What is known of a provider ('*': of any) in a country, or in a prefix that has a route of its own; only
+    # the learner writes it.
     Column("provider", String(30), primary_key=True),
-    Column("country", String(3), primary_key=True),
+    Column("country", String(12), primary_key=True),
     _at("at"),
     Column("answers_good", Float, nullable=False),
     Column("answers_bad", Float, nullable=False),

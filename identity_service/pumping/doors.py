@@ -33,7 +33,7 @@ from identity_service.services.timeline import Timeline
 from identity_service.services.wording import Wording
 from sms.guard import Signal
 from sms.numbers import E164, NumberPolicy
-from sms.route import Routes
+from sms.route import parse_routes
 
 
 class Outcome(StrEnum):
@@ -155,15 +155,15 @@ class OwnDoor:
             decisions=self.decisions,
             without=without,
         )
+        routes = parse_routes("", default="null")
         self._delivery = Delivery(
             policies=policies,
             ids=ids,
             seal=seal,
             phones=Phones(hasher=hasher, seal=seal, ids=ids, number_policy=NumberPolicy()),
             timeline=Timeline(),
-            pricing=Pricing(
-                prices=Prices(journal), wording=Wording(Settings()), routes=Routes(default=("null",))
-            ),
+            routes=routes,
+            pricing=Pricing(prices=Prices(journal), wording=Wording(Settings()), routes=routes),
             spending=Spending(policies=policies, hasher=hasher),
         )
         self._subjects = 0

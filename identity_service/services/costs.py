@@ -26,6 +26,7 @@ _ABOUT = Statement(
         messages.c.kind,
         messages.c.segments,
         messages.c.cost,
+        messages.c.place,
         phones.c.country,
         ver.c.purpose,
         func.coalesce(invites.c.campaign_id, _of_hold.c.campaign_id).label("campaign_id"),
@@ -68,6 +69,8 @@ class About:
     """What a message was about, as far as sums and health need it."""
 
     country: str
+    place: str
+    """Where its provider's health belongs: its country, or a prefix that has a route of its own."""
     purpose: str
     campaign_id: str | None
     segments: int
@@ -100,6 +103,7 @@ class Costs:
         row = tx.one(_ABOUT, message=message_id)
         return About(
             country=row.country,
+            place=row.place or row.country,
             purpose=row.purpose or ("notice" if row.kind.startswith("recovery") else row.kind),
             campaign_id=row.campaign_id,
             segments=row.segments or 0,

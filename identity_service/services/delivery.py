@@ -23,6 +23,7 @@ from identity_service.services.pricing import Pricing
 from identity_service.services.spending import Payer, Spending
 from identity_service.services.timeline import Timeline
 from sms.fate import Happening
+from sms.route import Routes
 from sms.texts import TextKind
 
 _now = bindparam("now_", type_=BigInteger)
@@ -39,6 +40,7 @@ _COLUMNS = (
     "decoy",
     "segments",
     "cost",
+    "place",
     "next_at",
     "not_after",
     "created_at",
@@ -83,11 +85,13 @@ class Delivery:
         seal: Seal,
         phones: Phones,
         timeline: Timeline,
+        routes: Routes,
         pricing: Pricing,
         spending: Spending,
     ) -> None:
         self._policies, self._ids, self._seal, self._phones = policies, ids, seal, phones
-        self._timeline, self._pricing, self._spending = timeline, pricing, spending
+        self._timeline, self._routes = timeline, routes
+        self._pricing, self._spending = pricing, spending
 
     def spend(self, tx: Tx, lane: str, phone_id: str, requester: str) -> Instant:
         """Take a send to this phone from its lane: the cool-down, then the day's budget.
@@ -160,6 +164,7 @@ class Delivery:
             hours=message.hours,
             segments=expected.segments,
             cost=cost,
+            place=self._routes.place_of(to, country),
             next_at=tx.now,
             not_after=message.not_after,
             created_at=tx.now,

@@ -22,7 +22,7 @@ from identity_service.services.pricing import Pricing, in_micros
 from identity_service.services.receipts import STATE_OF, UNJUDGED
 from identity_service.services.spending import Spending
 from identity_service.services.timeline import Timeline
-from sms.fate import Happening
+from sms.fate import Happening, words
 from sms.providers.base import Accepted, FailureKind, ProviderFailure
 from sms.states import DeliveryState
 
@@ -169,7 +169,8 @@ class Outcomes:
         wait = 0 if at_once else self._backoff(claimed.attempts, failure.retry_after)
         again_at = tx.now + wait
         if claimed.attempts >= MAX_ATTEMPTS or again_at >= claimed.not_after:
-            return self._endings.end(tx, claimed, "dead", failure.plain, failure)
+            # Not in its words: they say that it will be tried again.
+            return self._endings.end(tx, claimed, "dead", words(Happening.GIVEN_UP, claimed.country), failure)
         if not tx.run(
             _MARK_AGAIN,
             message=claimed.id,

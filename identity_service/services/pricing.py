@@ -40,7 +40,7 @@ class Pricing:
     ) -> Estimate:
         """Return what a message costs at most: with the dearest provider of its route."""
         segments = self._wording.segments(kind, locale, code=code, hours=hours)
-        dearest = max(self.micros(tx, name, to, country) for name in self._routes.of(to, country))
+        dearest = max(self.micros(tx, name, to, country) for name in self._routes.of(to, country).names)
         return Estimate(segments=segments, micros=segments * dearest)
 
     def micros(self, tx: Tx, provider: str, to: E164, country: str) -> int:

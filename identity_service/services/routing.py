@@ -2,13 +2,14 @@
 
 What happened to messages (`message_events`) and codes that did not come back are taken by one learner at a
 time, under a lease that its transaction holds, each exactly once; it folds them into a row a provider and
-country.  So a message costs no write to a row that others wait for.  Everybody reads those rows.
+place: a country, or a prefix that has a route of its own.  So a message costs no write to a row that others
+wait for.  Everybody reads those rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,11 +24,13 @@ from identity_service.ports import HOUR, SECOND, Instant
 from identity_service.services.claims import Claimed
 from identity_service.services.costs import About, Costs
 from identity_service.services.policy_book import PolicyBook
+from identity_service.services.pricing import Pricing
 from sms.fate import Happening
 from sms.health import Because, Condition, Pool, Rules, Tally, Vitals, judged, pooled_errors, usual_codes
 from sms.numbers import E164
+from sms.prices import ListedPrice
 from sms.providers.base import FailureKind, Provider
-from sms.route import Choice, Routes, choose
+from sms.route import Choice, Route, Routes, choose
 
 log = structlog.get_logger("routing")
 BATCH: Final = 200
@@ -104,18 +107,29 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A provider of a route as it stands for one country."""
+    """A provider of a route as it stands for one place, and what it takes for a segment."""
 
     name: str
     vitals: Vitals | None
     share: float
+    price: ListedPrice | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """How a first message to a number would go now: candidates in order, the choice, whose route it is."""
+
+    place: str
+    written_for: str | None
+    """The country or prefix that has this route; None for the default."""
+    candidates: list[Candidate]
+    choice: Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """A choice with what it was made from."""
+    """A choice, and whether there is another."""
 
-    route: tuple[str, ...]
     choice: Choice
     another: bool
     """Whether the route has a provider that this very message has not been with."""
@@ -123,53 +137,87 @@ class Routed:
 
 class Routing:
     def __init__(
-        self, *, routes: Routes, providers: Mapping[str, Provider], policies: PolicyBook, costs: Costs
+        self,
+        *,
+        routes: Routes,
+        providers: Mapping[str, Provider],
+        policies: PolicyBook,
+        pricing: Pricing,
+        costs: Costs,
     ) -> None:
-        self._routes, self._providers, self._policies, self._costs = routes, providers, policies, costs
+        self._routes, self._providers, self._policies = routes, providers, policies
+        self._pricing, self._costs = pricing, costs
         self._seen: tuple[Instant, dict[Key, Vitals]] = (0, {})
 
     # -- choosing -------------------------------------------------------------------------------------
 
-    def choose(self, tx: Tx, message: Claimed, away: Iterable[str] = ()) -> Routed:
+    def choose(
+        self, tx: Tx, message: Claimed, *, away: Collection[str] = (), full: Collection[str] = ()
+    ) -> Routed:
         """Choose the provider for an attempt: what was tried for the same thing lately comes last.
 
         Parameters:
             away: providers that asked this worker for patience.
+            full: providers that will have no place for a while.
         """
         route = self._routes.of(message.to, message.country)
-        if len(route) == 1:
-            return Routed(route=route, choice=choose(route, self._providers), another=message.attempts < 1)
+        names = route.names
+        if len(names) == 1:
+            return Routed(choice=choose(names, self._providers), another=message.attempts < 1)
         rows = tx.all(_TRIED, subject=message.subject_id, since=tx.now - _TRIED_WITHIN)
         times = Counter(row.provider for row in rows)
-        fewest = min(times[name] for name in route)
-        shares = self._shares(self._lately(tx), route, message.country, tx)
+        fewest = min(times[name] for name in names)
+        places = (self._routes.place_of(message.to, message.country), message.country)
         choice = choose(
-            route,
+            self._in_order(tx, route, message.to, message.country),
             self._providers,
-            tried=[name for name in route if times[name] > fewest],
-            shares=shares | {name: min(shares.get(name, 1.0), 1e-9) for name in away},
+            tried=[name for name in names if times[name] > fewest],
+            full=full,
+            away=away,
+            shares=self._shares(self._lately(tx), names, places, tx),
+            written=names,
             seed=message.attempt_id,
         )
         assert choice.provider is not None
         here = {row.provider for row in rows if row.message_id == message.id} | {choice.provider.name}
-        return Routed(route=route, choice=choice, another=not here >= set(route))
+        return Routed(choice=choice, another=not here >= set(names))
 
-    def route_of(self, to: E164, country: str) -> tuple[str, ...]:
-        return self._routes.of(to, country)
+    def first_of(self, to: E164, country: str) -> str:
+        """Return the provider that is written first for a number."""
+        return self._routes.of(to, country).names[0]
 
-    def explain(self, tx: Tx, to: E164, country: str, seed: str) -> tuple[list[Candidate], Choice]:
+    def explain(self, tx: Tx, to: E164, country: str, seed: str) -> Explained:
         """Return the candidates for a number, how well each is there, and the choice for a first message."""
-        route = self._routes.of(to, country)
+        route, place = self._routes.of(to, country), self._routes.place_of(to, country)
         known = self.vitals(tx)
-        shares = self._shares(known, route, country, tx)
-        found = [
-            Candidate(name=name, vitals=known.get((name, country)), share=shares.get(name, 1.0))
-            for name in route
-        ]
-        return found, choose(route, self._providers, shares=shares, seed=seed)
+        shares = self._shares(known, route.names, (place, country), tx)
+        ordered = self._in_order(tx, route, to, country)
+        return Explained(
+            place=place,
+            written_for=self._routes.written_for(to, country),
+            candidates=[
+                Candidate(
+                    name=name,
+                    vitals=known.get((name, place), known.get((name, country))),
+                    share=shares.get(name, 1.0),
+                    price=self._pricing.of(tx, name, to, country),
+                )
+                for name in ordered
+            ],
+            choice=choose(ordered, self._providers, shares=shares, written=route.names, seed=seed),
+        )
+
+    def _in_order(self, tx: Tx, route: Route, to: E164, country: str) -> tuple[str, ...]:
+        """Put those of equal rank in order by what a segment costs with each."""
+
+        def price(name: str) -> int | None:
+            listed = self._pricing.of(tx, name, to, country)
+            return None if listed is None else listed.micros
+
+        return route.ordered(price)
 
     def vitals(self, tx: Tx) -> dict[Key, Vitals]:
-        """Return what is known of every provider and country."""
+        """Return what is known of every provider and place."""
         return {(row.provider, row.country): _vitals(row) for row in tx.all(_ALL)}
 
     def _lately(self, tx: Tx) -> dict[Key, Vitals]:
@@ -181,17 +229,21 @@ class Routing:
         return known
 
     def _shares(
-        self, known: Mapping[Key, Vitals], route: Iterable[str], country: str, tx: Tx
+        self, known: Mapping[Key, Vitals], names: Iterable[str], places: tuple[str, str], tx: Tx
     ) -> dict[str, float]:
-        """Return each provider's part of the messages; of one that is new here, what others make likely."""
+        """Return each provider's part of the messages; of one that is new here, what others make likely.
+
+        Parameters:
+            places: a number's place and its country: what is known of the country holds for a prefix of
+                which nothing is known.
+        """
         rules = rules_of(self._policies.of(tx).routes)
         shares = {}
-        for name in route:
-            own = known.get((name, country))
-            if own is not None and (
-                own.condition is not Condition.WELL or own.answers.n >= rules.least_answers
-            ):
-                shares[name] = own.share
+        for name in names:
+            told = [known[name, place] for place in places if (name, place) in known]
+            judged_here = [one for one in told if _says_enough(one, rules)]
+            if judged_here:
+                shares[name] = judged_here[0].share
                 continue
             others = [one for (provider, _), one in known.items() if provider == name]
             unwell = [one for one in others if one.condition is Condition.UNWELL]
@@ -223,12 +275,11 @@ class Routing:
         for row in sorted(events, key=lambda row: int(row.at)):
             if row.provider is not None and row.provider != _OUR_FAULT:
                 self._sum(tx, row, about[row.message_id])
-                touched |= _fold_event(known, row, about[row.message_id].country, rules)
+                touched |= _fold_event(known, row, about[row.message_id].place, rules)
         for row in lost:
             if row.provider is not None:
-                touched |= _fold_code(
-                    known, row.provider, about[row.id].country, tx.now, rules, came_back=False
-                )
+                place = about[row.id].place
+                touched |= _fold_code(known, row.provider, place, tx.now, rules, came_back=False)
         self._judge(tx, known, touched, rules)
         return len(events) + len(lost)
 
@@ -247,11 +298,11 @@ class Routing:
         for key in known:
             by_provider[key[0]].append(key)
         for key in sorted(touched | not_well):
-            provider, country = key
+            provider, place = key
             was = known[key]
             if provider != ANY:
                 others = [known[one] for one in by_provider[provider] if one != key]
-                usual = known.get((ANY, country))
+                usual = known.get((ANY, place))
                 pool = Pool(
                     errors=pooled_errors(others, rules),
                     codes=usual_codes(usual.codes if usual else Tally(), rules),
@@ -262,9 +313,14 @@ class Routing:
                 tx.run(_PUT, **_row(key, known[key]))
 
 
-def _fold_event(known: dict[Key, Vitals], row: Any, country: str, rules: Rules) -> set[Key]:
+def _says_enough(vitals: Vitals, rules: Rules) -> bool:
+    """Whether a provider's row of a place may be taken at its word."""
+    return vitals.condition is not Condition.WELL or vitals.answers.n >= rules.least_answers
+
+
+def _fold_event(known: dict[Key, Vitals], row: Any, place: str, rules: Rules) -> set[Key]:
     """Fold one event into what is known; return which rows it touched."""
-    key = (row.provider, country)
+    key = (row.provider, place)
     at = row.at / SECOND
     one = known.get(key, Vitals(at=at, since=at)).until(at, rules)
     match Happening(row.what):
@@ -280,18 +336,18 @@ def _fold_event(known: dict[Key, Vitals], row: Any, country: str, rules: Rules) 
         case Happening.NOT_RECEIVED:
             known[key] = one.reported(arrived=False)
         case Happening.CAME_BACK:
-            return _fold_code(known, row.provider, country, row.at, rules, came_back=True)
+            return _fold_code(known, row.provider, place, row.at, rules, came_back=True)
         case _:
             return set()
     return {key}
 
 
 def _fold_code(
-    known: dict[Key, Vitals], provider: str, country: str, at: Instant, rules: Rules, *, came_back: bool
+    known: dict[Key, Vitals], provider: str, place: str, at: Instant, rules: Rules, *, came_back: bool
 ) -> set[Key]:
     """Fold one code's end into the provider's row, and into what is usual while the provider is well."""
     seconds = at / SECOND
-    key, usual = (provider, country), (ANY, country)
+    key, usual = (provider, place), (ANY, place)
     one = known.get(key, Vitals(at=seconds, since=seconds)).until(seconds, rules)
     known[key] = one.returned(came_back=came_back)
     if one.condition is not Condition.WELL:
@@ -303,13 +359,13 @@ def _fold_code(
 
 
 def _tell_change(key: Key, was: Vitals, now: Vitals) -> None:
-    provider, country = key
-    telemetry.ROUTE_SHARE.labels(provider, country).set(now.share)
+    provider, place = key
+    telemetry.ROUTE_SHARE.labels(provider, place).set(now.share)
     if now.condition is not was.condition:
         log.warning(
             "route_health",
             provider=provider,
-            country=country,
+            place=place,
             was=was.condition.value,
             condition=now.condition.value,
             because=now.because and now.because.value,

@@ -285,7 +285,9 @@ class Spending:
         return len(old)
 
 
-_WIDTH: Final = {ALL: 0, "country": 1, "campaign": 2, "branch": 3, "inviter": 4, "prefix": 5}
+SCOPES: Final = (ALL, "country", "campaign", "branch", "inviter", "prefix")
+"""The widest first."""
+_WIDTH: Final = {scope: width for width, scope in enumerate(SCOPES)}
 _MOST_SHARDS: Final = {ALL: 16, "country": 4, "campaign": 8, "branch": 8}
 
 

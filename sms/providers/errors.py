@@ -21,6 +21,8 @@ LANDLINE: Final = "This number is a landline or can not take text messages. Use 
 OPTED_OUT: Final = "The owner of this number has asked for no messages. Use an invite link instead."
 BLOCKED_BY_CARRIER: Final = "The phone company did not let the message through. Use an invite link instead."
 EXPIRED: Final = "The phone could not be reached in time. Send again, or use an invite link."
+NO_SERVICE: Final = "The message service does not answer now. We will try again."
+NO_ANSWER: Final = "The message service gave no clear answer. If it is not on its way, we will try again."
 NOT_THIS_COUNTRY: Final = "We can not send to this country yet. Use an invite link instead."
 
 
@@ -34,8 +36,13 @@ def meaning_of_status(status: int) -> Meaning:
     if status == 429:
         return meaning(FailureKind.THROTTLED)
     if status >= 500:
-        return meaning(FailureKind.UNAVAILABLE)
+        return unanswered(may_have_been_sent=may_have_acted(status))
     return meaning(FailureKind.REJECTED)
+
+
+def unanswered(*, may_have_been_sent: bool) -> Meaning:
+    """Say that a provider gave no usable answer: it is the service that is down, not the phone."""
+    return meaning(FailureKind.UNAVAILABLE, NO_ANSWER if may_have_been_sent else NO_SERVICE)
 
 
 def may_have_acted(status: int) -> bool:

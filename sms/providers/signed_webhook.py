@@ -36,7 +36,7 @@ from sms.providers.base import (
     ReceiptRefusal,
     ReceiptRefused,
 )
-from sms.providers.errors import may_have_acted, meaning_of_status
+from sms.providers.errors import Meaning, may_have_acted, meaning, meaning_of_status, unanswered
 from sms.providers.exchange import DEFAULT_TIMEOUTS, NoReply, Reply, Timeouts, check_base_url, exchange
 from sms.states import DeliveryState
 
@@ -115,8 +115,9 @@ class SignedWebhookProvider:
         try:
             reply = exchange("POST", self._url, headers=headers, body=body, timeouts=self._timeouts)
         except NoReply as lost:
+            unsure = lost.may_have_been_sent
             raise _failure(
-                FailureKind.UNAVAILABLE, code=None, may_have_been_sent=lost.may_have_been_sent
+                unanswered(may_have_been_sent=unsure), code=None, may_have_been_sent=unsure
             ) from None
         return _accepted(reply)
 
@@ -197,33 +198,35 @@ def _accepted(reply: Reply) -> Accepted:
             price=_price(facts.get("price")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _failure(FailureKind.UNAVAILABLE, code="unreadable", may_have_been_sent=True) from None
+        unclear = unanswered(may_have_been_sent=True)
+        raise _failure(unclear, code="unreadable", may_have_been_sent=True) from None
     if accepted.state in {DeliveryState.FAILED, DeliveryState.UNDELIVERED}:
         raise _refusal(reply)
     return accepted
 
 
 def _refusal(reply: Reply) -> ProviderFailure:
-    kind, code = meaning_of_status(reply.status).kind, f"http_{reply.status}"
+    known, code = meaning_of_status(reply.status), f"http_{reply.status}"
     try:
         facts = json.loads(reply.body)
         kind = FailureKind(facts["error"])
+        known = known if kind is known.kind else meaning(kind)
         code = _text(facts.get("code", code))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return _failure(
-        kind, code=code, retry_after=reply.retry_after, may_have_been_sent=may_have_acted(reply.status)
+        known, code=code, retry_after=reply.retry_after, may_have_been_sent=may_have_acted(reply.status)
     )
 
 
 def _failure(
-    kind: FailureKind, *, code: str | None, may_have_been_sent: bool, retry_after: float | None = None
+    known: Meaning, *, code: str | None, may_have_been_sent: bool, retry_after: float | None = None
 ) -> ProviderFailure:
     return ProviderFailure(
-        kind=kind,
+        kind=known.kind,
         provider=_NAME,
         provider_code=code,
-        plain=PLAIN_WORDS[kind],
+        plain=known.plain,
         retry_after=retry_after,
         may_have_been_sent=may_have_been_sent,
     )

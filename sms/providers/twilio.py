@@ -35,7 +35,7 @@ from sms.providers.base import (
     ReceiptRefusal,
     ReceiptRefused,
 )
-from sms.providers.errors import Meaning, may_have_acted, meaning, meaning_of_status
+from sms.providers.errors import Meaning, may_have_acted, meaning, meaning_of_status, unanswered
 from sms.providers.exchange import DEFAULT_TIMEOUTS, NoReply, Reply, Timeouts, check_base_url, exchange
 from sms.providers.twilio_errors import TWILIO_ERRORS
 from sms.states import DeliveryState
@@ -273,9 +273,8 @@ def _failures_told() -> Iterator[None]:
     try:
         yield
     except NoReply as lost:
-        raise _failure(
-            meaning(FailureKind.UNAVAILABLE), code=None, may_have_been_sent=lost.may_have_been_sent
-        ) from None
+        unsure = lost.may_have_been_sent
+        raise _failure(unanswered(may_have_been_sent=unsure), code=None, may_have_been_sent=unsure) from None
     except _Refused as refused:
         known = TWILIO_ERRORS.get(refused.code or "", meaning_of_status(refused.status))
         raise _failure(
@@ -286,7 +285,8 @@ def _failures_told() -> Iterator[None]:
         ) from None
     except (TwilioException, InvalidOperation, ValueError, KeyError, TypeError, AttributeError):
         # An answer of success that can not be read: the message is probably on its way.
-        raise _failure(meaning(FailureKind.UNAVAILABLE), code="unreadable", may_have_been_sent=True) from None
+        unclear = unanswered(may_have_been_sent=True)
+        raise _failure(unclear, code="unreadable", may_have_been_sent=True) from None
 
 
 def _failure(

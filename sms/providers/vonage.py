@@ -29,7 +29,7 @@ from sms.providers.base import (
     ReceiptRefusal,
     ReceiptRefused,
 )
-from sms.providers.errors import Meaning, may_have_acted, meaning, meaning_of_status
+from sms.providers.errors import Meaning, may_have_acted, meaning, meaning_of_status, unanswered
 from sms.providers.exchange import DEFAULT_TIMEOUTS, NoReply, Reply, Timeouts, check_base_url, exchange
 from sms.providers.vonage_errors import RECEIPT_ERRORS, SEND_ERRORS
 from sms.segments import Encoding, count
@@ -134,8 +134,8 @@ class VonageProvider:
                 timeouts=self._timeouts,
             )
         except NoReply as lost:
-            unavailable = meaning(FailureKind.UNAVAILABLE)
-            raise _failure(unavailable, may_have_been_sent=lost.may_have_been_sent) from None
+            unsure = lost.may_have_been_sent
+            raise _failure(unanswered(may_have_been_sent=unsure), may_have_been_sent=unsure) from None
         return _accepted(reply)
 
     def parse_receipt(self, callback: Callback) -> Receipt:
@@ -202,7 +202,8 @@ def _accepted(reply: Reply) -> Accepted:
         codes = [str(part["status"]) for part in parts]
         provider_id = str(parts[0]["message-id"]) if codes[0] == "0" else ""
     except (ValueError, KeyError, TypeError, IndexError):
-        raise _failure(meaning(FailureKind.UNAVAILABLE), code="unreadable", may_have_been_sent=True) from None
+        unclear = unanswered(may_have_been_sent=True)
+        raise _failure(unclear, code="unreadable", may_have_been_sent=True) from None
     refused = next((code for code in codes if code != "0"), None)
     if refused is not None:
         raise _failure(

@@ -10,6 +10,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from identity_service.db import migrate
+from sms.health import Condition
 from tests.cli.conftest import Terminal
 from tests.support.world import World
 
@@ -167,3 +168,26 @@ def test_a_database_with_members_and_quota_keeps_them_as_granted_and_everybody_i
     with pytest.raises(IntegrityError, match="quota_earned_within"), engine.begin() as connection:
         connection.execute(text(earned))
     engine.dispose()
+
+
+def test_what_was_known_of_the_providers_outlives_an_upgrade(
+    empty: Terminal, new_world: Callable[..., World]
+) -> None:
+    engine = create_engine(empty.url, poolclass=NullPool)
+    with engine.connect() as connection:
+        command.upgrade(migrate._config(connection), "0010")
+        connection.commit()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO route_health (provider, country, at, answers_good, answers_bad, receipts_good,"
+                " receipts_bad, codes_good, codes_bad, took_ms, condition, because, since, probes, share)"
+                " VALUES ('twilio', 'RU', 1, 1, 9, 0, 0, 0, 0, 200, 'unwell', 'errors', 1, 0, 0.05)"
+            )
+        )
+    engine.dispose()
+    empty("db", "upgrade")
+    empty("db", "check")
+    world = new_world()
+    known = world.query(world.services.routing.vitals)["twilio", "RU"]
+    assert (known.condition, known.share, known.answers.bad) == (Condition.UNWELL, 0.05, 9)

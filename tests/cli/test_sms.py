@@ -31,7 +31,9 @@ def test_an_operator_sees_that_a_decoy_was_withheld(run: Terminal, world: World)
     assert told["state"] == "withheld"
 
 
-def test_a_route_is_explained_with_its_candidates_and_the_reason(run: Terminal, world: World) -> None:
+def test_a_route_is_explained_with_its_candidates_and_the_reason(
+    run: Terminal, world: World, tmp_path: Path
+) -> None:
     routes = "RU=null,inbox"
     told = json.loads(
         run("sms", "route", "explain", "+79161234567", "--json", IDENTITY_SMS_ROUTES=routes).stdout
@@ -39,8 +41,18 @@ def test_a_route_is_explained_with_its_candidates_and_the_reason(run: Terminal, 
     assert [one["provider"] for one in told["candidates"]] == ["null", "inbox"]
     assert (told["choice"], told["reason"], told["country"]) == ("null", "first_in_route", "RU")
     assert "9161234567" not in str(told)
+    assert (told["place"], told["route_of"]) == ("RU", "RU")
     shown = run("sms", "route", "explain", "+447911123456", IDENTITY_SMS_ROUTES=routes)
-    assert "inbox, first_in_route" in shown.stderr
+    assert "the default route: inbox, first_in_route" in shown.stderr
+    shown = run("sms", "route", "explain", "+447911123456", IDENTITY_SMS_ROUTES="+4479=inbox|null")
+    assert "the route of +4479: inbox, first_in_route" in shown.stderr
+    run("sms", "prices", "import", prices(tmp_path / "prices.csv", "inbox,+4479,0.02,2026-11-20"))
+    run("sms", "prices", "import", prices(tmp_path / "null.csv", "null,+4479,0.01,2026-11-20"))
+    run.env["IDENTITY_SMS_ROUTES"] = "+4479=inbox|null"
+    told = run.json("sms", "route", "explain", "+447911123456")
+    asked = [(one["provider"], one["price"]) for one in told["candidates"]]
+    assert asked == [("null", 0.01), ("inbox", 0.02)]
+    assert (told["choice"], told["reason"]) == ("null", "cheapest_of_rank")
     run("sms", "route", "explain", "+7", code=1)
     run("sms", "route", "explain", "+79161234567", code=2, IDENTITY_SMS_ROUTES="RU=pigeon")
 
@@ -75,6 +87,8 @@ def test_prices_are_imported_over_those_built_in(run: Terminal, tmp_path: Path) 
     assert (imported["usd"], imported["as_of"], imported["source"]) == (0.41, "2026-11-20", "prices.csv")
     told = run.json("sms", "route", "explain", "+79031234567")
     assert [one["price"] for one in told["candidates"]] == [0.0], "the inbox is free"
+    typo = prices(tmp_path / "typo.csv", "twillio,RU,0.4,2026-11-20")
+    assert "No route names twillio" in run("sms", "prices", "import", typo, "--dry-run").stderr
     wrong = prices(tmp_path / "wrong.csv", "*,RU,41,2026-11-20")
     assert "line 2" in run("sms", "prices", "import", wrong, code=2).output
     run("sms", "prices", "import", str(tmp_path / "none.csv"), code=2)

@@ -9,8 +9,10 @@ import pytest
 
 from identity_service.ports import DAY, MINUTE, SECOND
 from identity_service.services.outcomes import MAX_ATTEMPTS
+from sms.fate import Happening, words
 from sms.prices import parse_prices
 from sms.providers.base import PLAIN_WORDS, FailureKind, Provider
+from sms.providers.errors import NO_ANSWER
 from sms.providers.exchange import Timeouts
 from sms.providers.twilio import TwilioProvider
 from tests.delivery.rig import Rig, twilio_settings
@@ -105,7 +107,7 @@ def test_an_outage_is_met_with_growing_pauses_and_then_a_dead_letter(rig: Rig) -
         assert ceiling // 2 <= pause <= ceiling + SECOND
     assert (rig.row().state, rig.row().attempts) == ("dead", MAX_ATTEMPTS)
     assert rig.told(invite)["state"] == "failed"
-    assert rig.told(invite)["reason"]
+    assert rig.told(invite)["reason"] == words(Happening.GIVEN_UP, "RU"), "it is not tried again by itself"
     assert len(rig.twilio.requests) == MAX_ATTEMPTS
     assert rig.twilio.messages == {}
 
@@ -195,7 +197,7 @@ def test_an_answer_that_never_comes_holds_no_transaction_and_ends(rig: Rig) -> N
     rig.twilio.go_wrong(Fault(trouble=Trouble.ACCEPT_THEN_DRIP, seconds=30))
     rig.deliver()
     assert rig.row().state == "queued"
-    assert rig.row().reason == PLAIN_WORDS[FailureKind.UNAVAILABLE]
+    assert rig.row().reason == NO_ANSWER
 
 
 @pytest.mark.parametrize("trouble", [Trouble.ACCEPT_THEN_DROP, Trouble.ACCEPT_THEN_GARBAGE])

@@ -15,7 +15,8 @@ from identity_service.ports import MINUTE, SECOND
 from identity_service.services.invites import IssueInvite
 from identity_service.services.outcomes import Asked
 from sms.health import Because, Condition
-from sms.numbers import parse
+from sms.numbers import E164, parse
+from sms.prices import parse_prices
 from sms.providers.base import Accepted
 from sms.states import DeliveryState
 from tests.delivery.rig import PUBLIC_URL, Rig, twilio_settings
@@ -143,6 +144,81 @@ def test_a_country_and_a_prefix_have_routes_of_their_own(make_rig: MakeRig, carr
         rig.invite(phone)
     rig.deliver()
     assert providers(rig) == ["webhook", "vonage", "twilio", "twilio"]
+
+
+def price(rig: Rig, **usd: float) -> None:
+    rows = "".join(f"{provider},RU,{amount},2026-11-22\n" for provider, amount in usd.items())
+    listed = parse_prices("provider,place,usd,as_of\n" + rows)
+    rig.world.transact(lambda tx: rig.world.services.prices.keep(tx, listed, "test"))
+
+
+def test_the_cheaper_of_equal_rank_sends_while_it_is_well_and_the_story_says_why(
+    make_rig: MakeRig, carriers: Carriers
+) -> None:
+    rig = make_rig("twilio|vonage,webhook")
+    price(rig, twilio=0.30, vonage=0.20, webhook=0.01)
+    rig.invite()
+    rig.deliver()
+    price(rig, twilio=0.10, vonage=0.20)
+    invite = rig.invite()
+    rig.deliver()
+    assert providers(rig) == ["vonage", "twilio"]
+    [story] = rig.world.query(lambda tx: rig.world.services.timeline.of_subject(tx, invite))
+    assert story.entries[-1].why == "first_in_route"
+    for _ in range(8):
+        rig.fail(503)
+        rig.invite()
+    while rig.deliver():
+        pass
+    learn(rig)
+    for _ in range(10):
+        rig.invite()
+    rig.deliver()
+    assert providers(rig)[-10:].count("vonage") >= 6, "cheap and unwell: probes only"
+
+
+def test_a_prefix_with_a_route_of_its_own_has_health_of_its_own(
+    make_rig: MakeRig, carriers: Carriers
+) -> None:
+    """Fault: an outage towards one network took a provider away from the whole country, and the other way."""
+    rig = make_rig("twilio,vonage", "+7916=twilio,vonage")
+    for n in range(8):
+        rig.fail(503)
+        rig.invite(f"+7916123450{n}")
+    while rig.deliver():
+        pass
+    learn(rig)
+    assert condition(rig, "twilio", "+7916") == (Condition.UNWELL, Because.ERRORS)
+    known = rig.world.query(rig.world.services.routing.vitals)
+    assert ("twilio", "RU") not in known
+    rig.invite("+79031234567")
+    rig.deliver()
+    assert providers(rig)[-1] == "twilio"
+    told = rig.world.query(
+        lambda tx: rig.world.services.routing.explain(tx, E164("+79161234567"), "RU", seed="")
+    )
+    assert (told.place, told.written_for) == ("+7916", "+7916")
+    assert told.candidates[0].vitals == known["twilio", "+7916"]
+
+
+def test_what_is_known_of_the_country_holds_for_a_prefix_of_which_nothing_is_known(
+    make_rig: MakeRig, new_world: Callable[..., World], carriers: Carriers
+) -> None:
+    rig = make_rig("twilio,vonage")
+    for _ in range(8):
+        rig.fail(503)
+        rig.invite()
+    while rig.deliver():
+        pass
+    learn(rig)
+    routing = new_world(**carriers.settings("twilio,vonage", "+7916=twilio,vonage")).services.routing
+    number = E164("+79161234567")
+    told = [
+        rig.world.query(lambda tx, seed=seed: routing.explain(tx, number, "RU", seed=str(seed)))
+        for seed in range(20)
+    ]
+    chosen = [one.choice.provider.name for one in told if one.choice.provider is not None]
+    assert chosen.count("vonage") >= 14, "probes only"
 
 
 def test_a_failed_providers_message_goes_to_the_next_and_the_story_says_why(

@@ -68,7 +68,7 @@ def queue(world: World, *numbers: str) -> list[str]:
 
     def add(tx: Any, number: str) -> str:
         message = Outgoing(
-            subject_id="ver_x",
+            subject_id=f"ver_{number}",
             phone_id=services.phones.of(tx, parse(number)).id,
             kind=TextKind.OTP,
             code="123456",
@@ -109,6 +109,39 @@ def test_six_hundred_messages_of_a_stuck_provider_delay_nobody_elses(new_world: 
         [next_one] = queue(world, "+79161234568")
         assert rounds_until_sent(world, turn, next_one) <= 3
         stuck.gate.set()
+
+
+def test_what_would_wait_long_for_a_stuck_provider_goes_to_the_next_of_its_route(
+    new_world: MakeWorld,
+) -> None:
+    """Fault: a provider that hung kept its whole line, while the next of the route stood idle."""
+    world = new_world(sms_route="null,inbox")
+    stop_clock(world)
+    waiting = queue(world, *(f"+7916123{n:04d}" for n in range(60)))
+    with sending(world) as (stuck, turn):
+        for _ in range(100):
+            turn()
+            world.clock.advance(SECOND // 4)
+        assert stuck.with_it == AT_ONCE
+        states = [state(world, one) for one in waiting]
+        assert sorted(states) == ["delivered"] * (60 - AT_ONCE) + ["sending"] * AT_ONCE
+        reasons = world.query(lambda tx: tx.select(text("SELECT DISTINCT why FROM message_events")))
+        assert {row.why for row in reasons} == {"earlier_full"}
+        stuck.gate.set()
+
+
+def test_a_short_wait_sends_nothing_to_a_later_provider() -> None:
+    """Fault: a rush that fills a desk for a moment would go to whom an operator wrote down second."""
+    desk = Desk("x", at_once=2)
+    stuck = [desk.is_stuck]
+    assert (desk.take(), desk.take(), desk.take()) == (True, True, False)
+    stuck.append(desk.is_stuck)
+    for _ in range(100):
+        desk.line_up()
+    stuck.append(desk.is_stuck)
+    desk.free(0.01)
+    stuck.append(desk.is_stuck)
+    assert stuck == [False, False, True, False]
 
 
 def test_nothing_is_claimed_while_every_provider_is_full(new_world: MakeWorld) -> None:

@@ -105,7 +105,7 @@ class ProviderContract(ABC):
         """Make the adapter under test."""
 
     def test_its_name_can_stand_in_a_route(self, rig: Rig) -> None:
-        assert parse_route(rig.provider.name) == (rig.provider.name,)
+        assert parse_route(rig.provider.name).names == (rig.provider.name,)
 
     def test_an_accepted_message_has_the_providers_name_and_id(self, rig: Rig) -> None:
         accepted = rig.provider.send(outgoing())

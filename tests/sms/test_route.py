@@ -58,14 +58,28 @@ def test_a_route_to_a_provider_that_is_not_configured_is_loud() -> None:
         ("inbox", ("inbox",)),
         ("twilio,vonage", ("twilio", "vonage")),
         (" twilio , vonage ", ("twilio", "vonage")),
+        ("twilio|vonage,webhook", ("twilio", "vonage", "webhook")),
     ],
 )
 def test_a_setting_is_read_in_order(setting: str, route: tuple[str, ...]) -> None:
-    assert parse_route(setting) == route
+    assert parse_route(setting).names == route
 
 
 @pytest.mark.parametrize(
-    "setting", ["", ",", "twilio,", "twilio,,vonage", "Twilio", "twilio vonage", "twilio,twilio", "tẃilio"]
+    "setting",
+    [
+        "",
+        ",",
+        "twilio,",
+        "twilio,,vonage",
+        "Twilio",
+        "twilio vonage",
+        "twilio,twilio",
+        "tẃilio",
+        "|",
+        "twilio|twilio",
+        "twilio|,vonage",
+    ],
 )
 def test_a_setting_that_is_no_route_is_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="route"):
@@ -90,7 +104,7 @@ ROUTES = parse_routes("RU=webhook,twilio; +4479=vonage,twilio; GB=twilio;+44791=
 def test_the_longest_prefix_wins_then_the_country_then_the_default(
     number: str, country: str, route: tuple[str, ...]
 ) -> None:
-    assert ROUTES.of(E164(number), country) == route
+    assert ROUTES.of(E164(number), country).names == route
 
 
 def test_every_provider_that_is_named_anywhere_is_needed() -> None:
@@ -115,6 +129,69 @@ def test_every_provider_that_is_named_anywhere_is_needed() -> None:
 def test_a_wrong_part_of_the_routes_is_named(setting: str, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         parse_routes(setting, default="twilio")
+
+
+def test_a_numbers_place_is_the_prefix_that_has_a_route_of_its_own_or_its_country() -> None:
+    places = [
+        (number, ROUTES.place_of(E164(number), "GB"), ROUTES.written_for(E164(number), "GB"))
+        for number in ("+447911123456", "+447922123456", "+447700900123")
+    ]
+    assert [place for _, place, _ in places] == ["+44791", "+4479", "GB"]
+    assert [whose for _, _, whose in places] == ["+44791", "+4479", "GB"]
+    assert (ROUTES.place_of(E164("+33612345678"), "FR"), ROUTES.written_for(E164("+33612345678"), "FR")) == (
+        "FR",
+        None,
+    )
+
+
+# -- equal ranks, in order by price ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prices", "order"),
+    [
+        ({"twilio": 5, "vonage": 4, "webhook": 1}, ("vonage", "twilio", "webhook")),
+        ({"twilio": 4, "vonage": 4, "webhook": 1}, ("twilio", "vonage", "webhook")),
+        ({"vonage": 9, "webhook": 1}, ("vonage", "twilio", "webhook")),
+        ({}, ("twilio", "vonage", "webhook")),
+    ],
+)
+def test_the_cheaper_of_a_rank_comes_first_and_no_price_lifts_a_provider_over_a_rank(
+    prices: dict[str, int], order: tuple[str, ...]
+) -> None:
+    assert parse_route("twilio|vonage,webhook").ordered(prices.get) == order
+
+
+def test_a_choice_that_the_price_made_says_so() -> None:
+    route = ("vonage", "twilio", "webhook")
+    moved = choose(route, PROVIDERS, written=ROUTE)
+    assert (moved.provider, moved.reason) == (PROVIDERS["vonage"], ChoiceReason.CHEAPEST_OF_RANK)
+    assert choose(ROUTE, PROVIDERS, written=ROUTE).reason is ChoiceReason.FIRST_IN_ROUTE
+    assert choose(route, PROVIDERS, written=ROUTE, tried=["vonage"]).reason is ChoiceReason.EARLIER_TRIED
+
+
+# -- full, and away -------------------------------------------------------------------------------------
+
+
+def test_a_full_provider_is_passed_over_for_one_that_is_well() -> None:
+    choice = choose(ROUTE, PROVIDERS, full=["twilio"])
+    assert (choice.provider, choice.reason) == (PROVIDERS["vonage"], ChoiceReason.EARLIER_FULL)
+    assert [(one.name, one.reason) for one in choice.skipped] == [("twilio", SkipReason.FULL)]
+
+
+def test_a_message_waits_for_a_full_provider_rather_than_go_to_one_that_is_not_well() -> None:
+    """Fault: a rush fills the one good provider, and everything else goes to the one in an outage."""
+    ill = {"vonage": 1e-9, "webhook": 1e-9}
+    assert choose(ROUTE, PROVIDERS, full=["twilio"], shares=ill).provider is PROVIDERS["twilio"]
+    assert choose(ROUTE, PROVIDERS, full=ROUTE).provider is PROVIDERS["twilio"], "the first line is joined"
+
+
+def test_one_that_asked_for_patience_is_the_last_resort() -> None:
+    choice = choose(ROUTE, PROVIDERS, away=["twilio"])
+    assert (choice.provider, choice.reason) == (PROVIDERS["vonage"], ChoiceReason.EARLIER_AWAY)
+    left = choose(ROUTE, PROVIDERS, away=["twilio"], tried=["vonage"], shares={"webhook": 1e-9})
+    assert (left.provider, left.reason) == (PROVIDERS["webhook"], ChoiceReason.LEAST_UNWELL)
+    assert choose(ROUTE, PROVIDERS, away=ROUTE).provider is not None
 
 
 # -- how well they are ----------------------------------------------------------------------------------
