@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol
 import rich_click as click
 from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -114,6 +114,29 @@ def progress(what: str, total: int | None) -> Iterator[Bar]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(what, total=total)
         yield lambda done: shown.advance(task, done)
+
+
+class Stages(Protocol):
+    def __call__(self, what: str, done: int, of: int) -> None:
+        """Move the bar of this stage on by so many; a new stage begins a new one."""
+
+
+@contextmanager
+def stages() -> Iterator[Stages]:
+    """Show long work of several stages on stderr, a bar for each, where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, of: None  # noqa: ARG005 - nobody looks
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        tasks: dict[tuple[str, int], TaskID] = {}
+
+        def move(what: str, done: int, of: int) -> None:
+            if (what, of) not in tasks:
+                tasks[what, of] = shown.add_task(what, total=of)
+            shown.advance(tasks[what, of], done)
+
+        yield move
 
 
 def write_whole(path: Path, fill: Callable[[IO[str]], int], *, private: bool = False) -> int:

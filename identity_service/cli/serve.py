@@ -16,7 +16,7 @@ from typing import Any, Final
 import rich_click as click
 
 from identity_service.cli.command import WHEN, Plain, TopicAlone
-from identity_service.cli.output import message, print_fields, print_json, progress
+from identity_service.cli.output import message, print_fields, print_json, stages
 from identity_service.cli.session import Session, pass_session
 from identity_service.config import Settings, share_metrics
 from identity_service.errors import Refused
@@ -140,11 +140,10 @@ def generate(session: Session, count: int, seed: int, until: Instant | None) -> 
     if end > now:
         raise click.UsageError("--until is not in the future.")
     began = monotonic()
-    # Members, three invites each, and what these moved in the ledger.
-    with progress("Writing", 10 * count) as moved:
+    with stages() as shown:
         made = session.read(lambda tx: session.services.policies.of(tx).members.first_level)
         done = fill(
-            session.services.store, session.actor, count=count, seed=seed, until=end, level=made, moved=moved
+            session.services.store, session.actor, count=count, seed=seed, until=end, level=made, told=shown
         )
     rate = round(done.members / (monotonic() - began))
     told = {"members": done.members, "invites": done.invites, "rows": done.rows, "members_a_second": rate}

@@ -16,7 +16,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from sqlalchemy import (
@@ -37,11 +37,13 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 from sqlalchemy.sql.elements import ClauseElement
 
 from identity_service.errors import SYSTEM, Actor, Refused, Unavailable
 from identity_service.ports import Clock, Instant
+
+if TYPE_CHECKING:
+    from identity_service.db.bulk import Filling, Told
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS: Final = 15_000
@@ -214,18 +216,6 @@ class Tx:
         assert compiled.row is not None
         return [compiled.row(row) for row in self.cursor.fetchall()]
 
-    def fill(self, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Insert rows given as columns, as fast as the store takes them."""
-        names = ", ".join(columns)
-        rows = zip(*columns.values(), strict=True)
-        if self.dialect == "sqlite":
-            slots = ", ".join("?" * len(columns))
-            self.cursor.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({slots})", rows)  # noqa: S608
-            return
-        with self.cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-
     def among(self, statement: Statement, values: Sequence[Any]) -> Iterator[Any]:
         """Yield the rows for any number of values; the statement's condition is made by `among`."""
         for start in range(0, len(values), _SLOTS):
@@ -365,22 +355,19 @@ class Store:
             return read(tx)
 
     @contextmanager
-    def filling(self, actor: Actor, tables: Sequence[Table]) -> Iterator[Tx]:
-        """One transaction that fills tables with very many rows: all of them or none.
+    def filling(self, actor: Actor, told: Told) -> Iterator[tuple[Tx, Filling]]:
+        """One transaction that fills empty tables with very many rows: all of them or none."""
+        from identity_service.db.bulk import Filling, prepare_sqlite_to_fill
 
-        Their indexes and foreign keys are put aside and made anew at the end, which costs a fraction of
-        keeping them row by row; PostgreSQL then checks every key, SQLite does not.
-        """
         with self._checkout() as raw:
             if self.is_sqlite:
-                raw.cursor().execute("PRAGMA foreign_keys=OFF")
+                prepare_sqlite_to_fill(raw.cursor())
             self._begin(raw, "BEGIN IMMEDIATE")
             try:
                 tx = Tx(self.engine, raw, self._dialect, self.clock.now(), actor)
-                again = self._put_aside(tx, tables)
-                yield tx
-                for statement in again:
-                    tx.cursor.execute(statement)
+                filling = Filling(tx.cursor, self._dialect, told)
+                yield tx, filling
+                filling.finish()
             except BaseException:
                 raw.rollback()
                 raise
@@ -388,20 +375,7 @@ class Store:
                 raw.commit()
             finally:
                 if self.is_sqlite:
-                    raw.cursor().execute("PRAGMA foreign_keys=ON")
-
-    def _put_aside(self, tx: Tx, tables: Sequence[Table]) -> list[str]:
-        """Drop indexes and foreign keys; return what makes them again."""
-        aside: list[tuple[Any, Any]] = []
-        for table in tables:
-            ordered = sorted(table.indexes, key=lambda index: str(index.name))
-            aside += [(DropIndex(index), CreateIndex(index)) for index in ordered]
-            if not self.is_sqlite:
-                keys = sorted(table.foreign_key_constraints, key=lambda key: str(key.name))
-                aside += [(DropConstraint(key), AddConstraint(key, isolate_from_table=False)) for key in keys]
-        for drop, _ in aside:
-            tx.cursor.execute(str(drop.compile(dialect=self._dialect)))
-        return [str(make.compile(dialect=self._dialect)) for _, make in aside]
+                    _prepare_sqlite(raw.cursor())
 
     def refresh_statistics(self) -> None:
         """Let the planner look at the tables again: after a bulk change its old idea of their sizes is wrong.
@@ -430,18 +404,22 @@ class Store:
 def prepare_engine(engine: Engine, *, synchronous: str = "FULL") -> None:
     """Set each new connection up.  Call once, before the first one is made."""
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, synchronous))
+        event.listen(engine, "connect", lambda connection, _record: _open_sqlite(connection, synchronous))
 
 
-def _prepare_sqlite(connection: Any, synchronous: str) -> None:
+def _open_sqlite(connection: Any, synchronous: str) -> None:
     # WAL with FULL: a commit that was answered survives a power cut.  No exclusive lock: one web process,
     # a worker and any command line write side by side.
     connection.isolation_level = None  # we say BEGIN IMMEDIATE ourselves, the driver never guesses
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute(f"PRAGMA synchronous={synchronous}")
+    _prepare_sqlite(cursor)
+    cursor.close()
+
+
+def _prepare_sqlite(cursor: Any) -> None:
+    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA cache_size=-32768")
     cursor.execute("PRAGMA temp_store=MEMORY")
-    cursor.close()
