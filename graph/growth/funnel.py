@@ -149,7 +149,7 @@ def funnel(view: View) -> Report:
             tables.append(_table(channel, counts, [wait[channel] for wait in waits]))
     notes: tuple[Said, ...] = ()
     if waiting:
-        notes += (Said("{n} of these invites are still open and may come farther.", n=waiting),)
+        notes += (Said("{n:,} of these invites are still open and may come farther.", n=waiting),)
     if not by_sms.all():
         notes += (
             Said(

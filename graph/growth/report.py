@@ -6,10 +6,10 @@ value; an estimate takes three columns, its own and the two that carry its limit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from graph.growth.intervals import Estimate
 from graph.said import Said
@@ -162,48 +162,3 @@ def table(
     for column in columns:
         flat += [column] if isinstance(column, Column) else column
     return Table(name=name, title=title, columns=tuple(flat), rows=tuple(map(tuple, rows)), **drawn)
-
-
-SMALLEST_SHOWN: Final = 5
-"""A group of fewer members might tell about persons."""
-
-
-def without_small_groups(
-    report: Report, counted: Mapping[str, str], smallest: int = SMALLEST_SHOWN
-) -> Report:
-    """Return the report with the small groups' rows blanked.
-
-    Parameters
-    ----------
-    counted : table name → the column that counts the members of a row's group
-        In these tables a row whose count is 1 to `smallest` − 1 keeps what names it, and loses its figures.
-    """
-    return replace(
-        report,
-        tables=tuple(
-            _blanked(one, counted[one.name], smallest) if one.name in counted else one
-            for one in report.tables
-        ),
-    )
-
-
-def _blanked(one: Table, counted: str, smallest: int) -> Table:
-    counts = one.column(counted)
-    kept = [names_a_row(one, column) for column in one.columns]
-    rows = tuple(
-        row
-        if not isinstance(count, int) or count == 0 or count >= smallest
-        else tuple(cell if is_key else None for cell, is_key in zip(row, kept, strict=True))
-        for row, count in zip(one.rows, counts, strict=True)
-    )
-    return replace(one, rows=rows)
-
-
-_PLACES: Final = frozenset({"age", "generation", "place", "window_days"})
-
-
-def names_a_row(one: Table, column: Column) -> bool:
-    """Tell whether a column says which row it is, and not how much: a date tells about nobody."""
-    return (
-        column.unit in (Unit.TEXT, Unit.INSTANT) or column.name in (one.x, one.by) or column.name in _PLACES
-    )

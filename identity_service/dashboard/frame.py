@@ -25,8 +25,9 @@ from werkzeug.exceptions import HTTPException
 from graph.said import Said
 from identity_service import telemetry, wording
 from identity_service.container import Container
+from identity_service.dashboard.discretion import FEWEST
 from identity_service.dashboard.names import Names
-from identity_service.dashboard.shapes import FILTERS, number
+from identity_service.dashboard.shapes import FILTERS, NOTHING, country, number
 from identity_service.db.store import Tx
 from identity_service.errors import Actor, FieldError, Refused, Unavailable
 from identity_service.services.dashboard_access import DashboardSession, Role
@@ -142,6 +143,14 @@ class Viewer:
     @property
     def actor(self) -> Actor:
         return Actor(kind="operator", name=self.session.name, request_id=g.request_id)
+
+    @functools.cached_property
+    def _countries(self) -> frozenset[str]:
+        return self.read(lambda tx: self.services.reports.countries_of_many(tx, FEWEST))
+
+    def country(self, code: str | None) -> str:
+        """Return a member's country; one of few members tells who they are."""
+        return country(code, self.say.locale) if self.is_admin or code in self._countries else NOTHING
 
     def read(self, read: Callable[[Tx], T]) -> T:
         return self.services.store.query(self.actor, read)

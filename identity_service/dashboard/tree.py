@@ -8,7 +8,7 @@ from typing import Any, Final
 from flask import Response, request
 
 from identity_service.dashboard.frame import Viewer, asked, dashboard, page, signed_in
-from identity_service.dashboard.shapes import country
+from identity_service.dashboard.shapes import NOTHING
 from identity_service.db.store import Tx
 from identity_service.errors import Refused, not_found
 from identity_service.ports import rfc3339
@@ -87,15 +87,15 @@ def tree_json(viewer: Viewer) -> Response:
 
 def _rows(viewer: Viewer, picture: Picture) -> list[tuple[Any, ...]]:
     place = {node.id: at for at, node in enumerate(picture.nodes)}
-    names, locale = viewer.names, viewer.say.locale
-    countries = {code: country(code, locale) for code in {node.country for node in picture.nodes} if code}
+    names = viewer.names
+    countries = {code: viewer.country(code) for code in {node.country for node in picture.nodes} if code}
     return [
         (
             names.ref(node.id),
             names.label(node.id, node.external_id),
             -1 if at == 0 else place[str(node.inviter_id)],
             node.state,
-            None if node.country is None else countries[node.country],
+            None if node.country is None or countries[node.country] == NOTHING else countries[node.country],
             node.generation,
             score_of(node.trust_log_odds),
             node.hidden,

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 import structlog
 
 from graph.growth.catalog import REPORTS
@@ -110,6 +111,16 @@ class Reports:
         report = compute(View(facts, _query(snapshot, facts, wanted)))
         tables = tuple(_published(table, snapshot) for table in report.tables)
         return Answer(report=replace(report, tables=tables), wanted=wanted, as_of=facts.as_of)
+
+    def countries_of_many(self, tx: Tx, fewest: int) -> frozenset[str]:
+        """Return the countries that so many members are of; none while the network is being read."""
+        snapshot = self._current(tx)
+        if isinstance(snapshot, Preparing):
+            return frozenset()
+        facts = snapshot.facts
+        known = facts.members.country[facts.members.country >= 0]
+        counts = np.bincount(known, minlength=len(facts.countries)).tolist()
+        return frozenset(name for name, n in zip(facts.countries, counts, strict=True) if n >= fewest)
 
     def read_now(self, told: Told | None = None) -> Snapshot:
         """Read everything that is new, while the caller waits."""

@@ -188,6 +188,6 @@ def test_the_search_for_english_finds_some() -> None:
 
 
 def test_numbers_in_a_sentence_are_written_as_russians_do() -> None:
-    said = Said("{n} of these invites are still open and may come farther.", n=12345)
+    said = Said("{n:,} of these invites are still open and may come farther.", n=12345)
     assert "12\xa0345" in Say("ru").told(said)
     assert Say("en").told(said) == said

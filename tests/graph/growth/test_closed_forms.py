@@ -12,10 +12,10 @@ from graph.growth.facts import DAY, Facts
 from graph.growth.intervals import Estimate, mean, share
 from graph.growth.leaderboard import scores
 from graph.growth.periods import Period
-from graph.growth.report import Cell, without_small_groups
+from graph.growth.report import Cell
 from graph.growth.shape import gini, top_share, virality
 from graph.growth.view import Query, View
-from tests.graph.growth.networks import all_active, network, of_parents
+from tests.graph.growth.networks import all_active, of_parents
 
 NOBODY_YET = Facts(as_of=20_000 * DAY)
 ONE = of_parents([-1])
@@ -114,20 +114,3 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth() -> None:
         found = share(int(rng.binomial(40, 0.1)), 40)
         held += found.low <= 0.1 <= found.high  # type: ignore[operator]
     assert 0.93 < held / 2_000 < 0.98
-
-
-def test_small_groups_are_blanked() -> None:
-    report = REPORTS["geography"][1](View(network(6)))
-    shown = without_small_groups(report, {"matrix": "members"}, smallest=30)
-    small = 0
-    for before, after in zip(report.table("matrix").records(), shown.table("matrix").records(), strict=True):
-        if before["members"] < 30:  # type: ignore[operator]
-            small += 1
-            assert after == dict.fromkeys(before) | {
-                "inviter": before["inviter"],
-                "invitee": before["invitee"],
-            }
-        else:
-            assert after == before
-    assert small
-    assert shown.table("countries") == report.table("countries")
