@@ -189,7 +189,7 @@ def build(
     timeline, wording = Timeline(), Wording(settings)
     providers, prices, costs = make_providers(settings), Prices(journal), Costs()
     pricing = Pricing(prices=prices, wording=wording, routes=settings.routes)
-    spending = Spending(policies=policies, hasher=Hasher(keyring, Purpose.PHONE_LOOKUP))
+    spending = Spending(policies=policies, hasher=Hasher(keyring, Purpose.PHONE_LOOKUP), phones=phones)
     delivery = Delivery(
         policies=policies,
         ids=ids,
@@ -200,7 +200,7 @@ def build(
         pricing=pricing,
         spending=spending,
     )
-    endings = Endings(timeline=timeline, journal=journal)
+    endings = Endings(timeline=timeline, spending=spending, journal=journal)
     invite_codes = InviteCodes(policies=policies, hasher=hasher, journal=journal)
     guard = Guard(
         policies=policies,
@@ -286,7 +286,7 @@ def build(
         reviews=Reviews(policies=policies, eligibility=eligibility, quota=quota, journal=journal),
         grants=Grants(quota=quota),
         delivery=delivery,
-        claims=Claims(seal=seal, phones=phones, endings=endings),
+        claims=Claims(seal=seal, phones=phones, spending=spending, endings=endings),
         outcomes=Outcomes(
             policies=policies,
             entropy=entropy,

@@ -133,7 +133,7 @@ def _keep(session: Session, listed: list[ListedPrice], source: str, *, dry_run: 
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @pass_session
 def spend(session: Session, scope: str | None, limit: int) -> None:
-    """Show what is spent today against the caps, in dollars; a prefix stands as its keyed hash."""
+    """Show what was spent in the last hour and day against the caps, in dollars; a prefix is a keyed hash."""
     found = session.read(session.services.spending.now)
     rows = [_spent(one) for one in found if scope in (None, one.scope)][:limit]
     if session.as_json:

@@ -581,10 +581,29 @@ sms_prices = _table(
     CheckConstraint("micros >= 0", name="micros_not_negative"),
 )
 
+SPEND_PARTS: Final = 6
+"""Into how many parts an hour and a day are cut for the caps of messages."""
+
+
+def _parts(window: str) -> list[Column[Any]]:
+    """What was spent in each of the parts before the running one, the nearest first."""
+    return [
+        Column(f"{window}_{kind}_{n}", BigInteger, nullable=False, server_default="0")
+        for kind in ("spent", "own")
+        for n in range(1, SPEND_PARTS + 1)
+    ]
+
+
+def _within_cap(window: str) -> CheckConstraint:
+    spent = " + ".join([f"{window}_spent", *(f"{window}_spent_{n}" for n in range(1, SPEND_PARTS + 1))])
+    return CheckConstraint(f"{window}_spent >= 0 AND {spent} <= {window}_cap", name=f"{window}_within_cap")
+
+
 spend = _table(
     "spend",
-    # What was spent of a cap in the running hour and day (numbered since the epoch), in millionths of a
-    # dollar.  A wide scope has several shards, each with its part of the cap.
+    # What was spent of a cap, in millionths of a dollar: in the running part of an hour (ten minutes) and of
+    # a day (four hours), numbered since the epoch, and in those before it that an hour or day reaches back
+    # to.  A wide scope has several shards, each with its part of the cap.
     Column("scope", String(10), primary_key=True),
     Column("subject", _ID, primary_key=True),
     Column("shard", Integer, primary_key=True),
@@ -596,8 +615,10 @@ spend = _table(
     Column("day_spent", BigInteger, nullable=False),
     Column("day_own", BigInteger, nullable=False),
     Column("day_cap", BigInteger, nullable=False),
-    CheckConstraint("hour_spent >= 0 AND hour_spent <= hour_cap", name="hour_within_cap"),
-    CheckConstraint("day_spent >= 0 AND day_spent <= day_cap", name="day_within_cap"),
+    *_parts("hour"),
+    *_parts("day"),
+    _within_cap("hour"),
+    _within_cap("day"),
     Index("ix_spend_day_at", "day_at"),
 )
 

@@ -156,15 +156,16 @@ class OwnDoor:
             without=without,
         )
         routes = parse_routes("", default="null")
+        phones = Phones(hasher=hasher, seal=seal, ids=ids, number_policy=NumberPolicy())
         self._delivery = Delivery(
             policies=policies,
             ids=ids,
             seal=seal,
-            phones=Phones(hasher=hasher, seal=seal, ids=ids, number_policy=NumberPolicy()),
+            phones=phones,
             timeline=Timeline(),
             routes=routes,
             pricing=Pricing(prices=Prices(journal), wording=Wording(Settings()), routes=routes),
-            spending=Spending(policies=policies, hasher=hasher),
+            spending=Spending(policies=policies, hasher=hasher, phones=phones),
         )
         self._subjects = 0
         self._ticked: Instant = START

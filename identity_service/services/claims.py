@@ -19,6 +19,7 @@ from identity_service.db.tables import messages
 from identity_service.ports import MINUTE, Instant
 from identity_service.services.endings import STILL_OURS, Endings
 from identity_service.services.phones import Phones
+from identity_service.services.spending import Spending
 from sms.numbers import E164
 from sms.texts import TextKind
 
@@ -78,6 +79,7 @@ _REQUEUE_LOST = Statement(
     update(messages)
     .where(messages.c.state == "sending", messages.c.lease_until <= _now)
     .values(state="queued", next_at=_now, lease_until=None)
+    .returning(messages.c.id, messages.c.phone_id, messages.c.cost)
 )
 _PUT_BACK = Statement(
     update(messages)
@@ -115,8 +117,9 @@ class Claimed:
 
 
 class Claims:
-    def __init__(self, *, seal: Seal, phones: Phones, endings: Endings) -> None:
-        self._seal, self._phones, self._endings = seal, phones, endings
+    def __init__(self, *, seal: Seal, phones: Phones, spending: Spending, endings: Endings) -> None:
+        self._seal, self._phones = seal, phones
+        self._spending, self._endings = spending, endings
 
     def is_due(self, tx: Tx) -> bool:
         """Whether a message waits, or a lease has run out."""
@@ -128,7 +131,8 @@ class Claims:
         What can never be sent ends here, and stops nobody else: its time is over, its workers died again and
         again, or it cannot be opened.
         """
-        tx.run(_REQUEUE_LOST, now_=tx.now)
+        for row in tx.all(_REQUEUE_LOST, now_=tx.now):
+            self._spending.count_again(tx, row)  # its worker died: it may have been sent, and paid for
         claimed = []
         for row in tx.all(_CLAIM, now_=tx.now, lease_until=tx.now + LEASE, limit=limit):
             if row.not_after <= tx.now:

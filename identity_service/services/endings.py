@@ -14,6 +14,7 @@ from identity_service.db.store import Statement, Tx
 from identity_service.db.tables import messages, phones
 from identity_service.errors import not_found
 from identity_service.services.journal import Journal
+from identity_service.services.spending import Spending
 from identity_service.services.timeline import Timeline
 from sms.fate import Happening
 from sms.providers.base import ProviderFailure
@@ -61,13 +62,13 @@ _REPLAY = Statement(
         messages.c.not_after > _now,
     )
     .values(state="queued", next_at=_now, reason=None, failure=None, updated_at=_now)
-    .returning(messages.c.attempts)
+    .returning(messages.c.id, messages.c.phone_id, messages.c.cost, messages.c.attempts)
 )
 
 
 class Endings:
-    def __init__(self, *, timeline: Timeline, journal: Journal) -> None:
-        self._timeline, self._journal = timeline, journal
+    def __init__(self, *, timeline: Timeline, spending: Spending, journal: Journal) -> None:
+        self._timeline, self._spending, self._journal = timeline, spending, journal
 
     def end(self, tx: Tx, message: Any, state: str, why: str, failure: ProviderFailure | None = None) -> bool:
         """End a message whose attempt is still ours; return whether it was."""
@@ -105,5 +106,6 @@ class Endings:
         row = tx.one(_REPLAY, message=message_id, now_=tx.now)
         if row is None:
             raise not_found("dead message whose time is not over")
+        self._spending.count_again(tx, row)  # what it was charged with is of another hour
         self._timeline.note(tx, message_id, Happening.REPLAYED, attempt=row.attempts)
         self._journal.tell(tx, "message.replayed", message_id, {"message_id": message_id}, public=False)

@@ -10,8 +10,12 @@ So that callers do not queue at the row of "all", wide scopes are split into sha
 the cap: no shard may exceed its part, so the sum never exceeds the cap.  Who finds one shard full asks the
 others; only when none has room is the scope spent.  A scope may so be refused a few messages early.
 
+Hours and days slide: a row remembers what was spent in each of the last parts (six of ten minutes, six of
+four hours) beside the running one, and the caps are held over all of them.  So no hour and no day costs more
+than its cap, wherever it begins; money comes back part by part, at most a part later than it might.
+
 A message is charged with the dearest provider of its route.  What it costs beyond that (it is sent again
-though it may have been sent, or had more segments) is gone already: it is counted, and never refused.
+though it may have been sent, an operator replays it, or it had more segments) is counted, and never refused.
 
 Messages to a member's own number (login, recovery, notices) are counted, and never refused here: whoever
 burns the caps with invites cannot lock an owner out.  A decoy is charged nothing, by the same statement.
@@ -20,6 +24,8 @@ burns the caps with invites cannot lock an owner out.  A decoy is charged nothin
 from __future__ import annotations
 
 import functools
+import operator
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,11 +33,12 @@ from sqlalchemy import BigInteger, Integer, bindparam, case, delete, func, selec
 
 from identity_service.crypto import Hasher
 from identity_service.db.store import Statement, Tx, per_dialect
-from identity_service.db.tables import invite_holds, invites, members, messages, spend
+from identity_service.db.tables import SPEND_PARTS, invite_holds, invites, members, messages, spend
 from identity_service.db.tables import verifications as ver
 from identity_service.errors import Refused
 from identity_service.policy.rules import CapRules
 from identity_service.ports import DAY, HOUR, Instant
+from identity_service.services.phones import Phones
 from identity_service.services.policy_book import PolicyBook
 from sms.numbers import E164
 
@@ -42,7 +49,9 @@ _MOST_ROWS: Final = _STEPS + 3
 _ROOM: Final = 2_500_000
 """A shard holds at least so much, in millionths of a dollar, or there are fewer shards."""
 _KEPT: Final = 8 * DAY
-_SUMMED: Final = ("hour", "hour_own", "day", "day_own")
+_PART: Final = {"hour": HOUR // SPEND_PARTS, "day": DAY // SPEND_PARTS}
+_LIVE: Final = range(SPEND_PARTS + 1)
+"""The running part, and those before it that count."""
 _FIELDS: Final = (
     "scope",
     "subject",
@@ -56,6 +65,25 @@ _FIELDS: Final = (
     "day_own",
     "day_cap",
 )
+
+
+def _names(window: str, kind: str) -> list[str]:
+    """Return the columns of the parts of a window, the running one first."""
+    return [f"{window}_{kind}", *(f"{window}_{kind}_{n}" for n in _LIVE[1:])]
+
+
+def _moved(age: Any, parts: list[Any], n: int) -> Any:
+    """Return what is in part `n` when the running part is `age` later than when the row was written.
+
+    A process whose clock is behind a little writes into the part that has begun already.
+    """
+    return case((age <= 0, parts[n]), *((age == gone, parts[n - gone]) for gone in range(1, n + 1)), else_=0)
+
+
+def _still_live(age: Any, parts: list[Any]) -> Any:
+    """Return the sum of the parts that count `age` later."""
+    sums = [functools.reduce(operator.add, parts[: len(parts) - gone]) for gone in _LIVE]
+    return case((age <= 0, sums[0]), *((age == gone, sums[gone]) for gone in _LIVE[1:]), else_=0)
 
 
 def _charge_clause(insert: Any, rows: int) -> Any:
@@ -73,18 +101,19 @@ def _charge_clause(insert: Any, rows: int) -> Any:
     capped = new.hour_spent > 0
     changes: dict[str, Any] = {}
     room = []
-    for window in ("hour", "day"):
-        # A process whose clock is behind a little writes into the window that has begun already.
-        same = old[f"{window}_at"] >= new[f"{window}_at"]
-        spent = case((same, old[f"{window}_spent"]), else_=0)
-        own = case((same, old[f"{window}_own"]), else_=0)
+    for window in _PART:
+        age = new[f"{window}_at"] - old[f"{window}_at"]
+        kinds = {kind: [old[name] for name in _names(window, kind)] for kind in ("spent", "own")}
+        for kind, parts in kinds.items():
+            first, *before = [_moved(age, parts, n) for n in _LIVE]
+            changes[f"{window}_{kind}"] = first + new[f"{window}_{kind}"]
+            changes |= dict(zip(_names(window, kind)[1:], before, strict=True))
         changes |= {
-            f"{window}_at": case((same, old[f"{window}_at"]), else_=new[f"{window}_at"]),
-            f"{window}_spent": spent + new[f"{window}_spent"],
-            f"{window}_own": own + new[f"{window}_own"],
+            f"{window}_at": case((age <= 0, old[f"{window}_at"]), else_=new[f"{window}_at"]),
             f"{window}_cap": case((capped, new[f"{window}_cap"]), else_=old[f"{window}_cap"]),
         }
-        room.append(spent + own + new[f"{window}_spent"] <= new[f"{window}_cap"])
+        both = [spent + own for spent, own in zip(*kinds.values(), strict=True)]
+        room.append(_still_live(age, both) + new[f"{window}_spent"] <= new[f"{window}_cap"])
     return row.on_conflict_do_update(
         index_elements=["scope", "subject", "shard"], set_=changes, where=~capped | (room[0] & room[1])
     ).returning(spend.c.scope, spend.c.subject, spend.c.shard)
@@ -114,13 +143,9 @@ _PAYER = Statement(
     .where(messages.c.id == bindparam("message"))
 )
 _OF_SCOPE = Statement(
-    select(*(spend.c[name] for name in _FIELDS)).where(
-        spend.c.scope == bindparam("scope"), spend.c.subject == bindparam("subject")
-    )
+    select(spend).where(spend.c.scope == bindparam("scope"), spend.c.subject == bindparam("subject"))
 )
-_SINCE = Statement(
-    select(*(spend.c[name] for name in _FIELDS)).where(spend.c.day_at >= bindparam("since", type_=BigInteger))
-)
+_SINCE = Statement(select(spend).where(spend.c.day_at >= bindparam("since", type_=BigInteger)))
 _OLD = Statement(
     select(spend.c.scope, spend.c.subject, spend.c.shard)
     .where(spend.c.day_at < bindparam("before", type_=BigInteger))
@@ -161,7 +186,7 @@ class _Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What was spent of a scope's caps in the running hour and day, in millionths of a dollar.
+    """What was spent of a scope's caps in the last hour and day, in millionths of a dollar.
 
     `own` is the part that no cap refuses: for members' own numbers, and what was not expected.
     """
@@ -177,8 +202,8 @@ class Spent:
 
 
 class Spending:
-    def __init__(self, *, policies: PolicyBook, hasher: Hasher) -> None:
-        self._policies, self._hasher = policies, hasher
+    def __init__(self, *, policies: PolicyBook, hasher: Hasher, phones: Phones) -> None:
+        self._policies, self._hasher, self._phones = policies, hasher, phones
 
     def charge(self, tx: Tx, *, to: E164, country: str, payer: Payer, micros: int) -> None:
         """Charge a message to everything that it counts for.
@@ -190,7 +215,7 @@ class Spending:
         if not payer.own:
             for account in accounts:
                 if micros > min(account.hour_cap, account.day_cap) // account.shards:
-                    raise self._spent(tx, account)
+                    raise self._spent(tx, account, micros)
         lucky = tx.now  # the same shards for a whole transaction: two that charge much meet at one, once
         shards = [lucky % account.shards for account in accounts]
         charged = self._add(tx, accounts, shards, micros, own=payer.own)
@@ -207,18 +232,30 @@ class Spending:
             accounts = self._accounts(tx, to, country, payer)
             self._add(tx, accounts, [tx.now % one.shards for one in accounts], micros, own=True)
 
+    def count_again(self, tx: Tx, message: Any) -> None:
+        """Count a message that may have been sent, and is queued once more.
+
+        Parameters:
+            message: its row, with `id`, `phone_id` and `cost`.
+        """
+        try:
+            to, country = self._phones.number(tx, message.phone_id)
+        except (ValueError, TypeError):  # a key is gone: it will not be sent again either
+            return
+        self.count(tx, message.id, to=to, country=country, micros=message.cost or 0)
+
     def _add_elsewhere(self, tx: Tx, account: _Account, lucky: int, micros: int) -> None:
         for step in range(1, account.shards):
             if self._add(tx, [account], [(lucky + step) % account.shards], micros, own=False):
                 return
-        raise self._spent(tx, account)
+        raise self._spent(tx, account, micros)
 
     def _add(
         self, tx: Tx, accounts: list[_Account], shards: list[int], micros: int, *, own: bool
     ) -> list[Any]:
         values: dict[str, Any] = {
-            "hour_at": tx.now // HOUR,
-            "day_at": tx.now // DAY,
+            "hour_at": tx.now // _PART["hour"],
+            "day_at": tx.now // _PART["day"],
             "hour_spent": 0 if own else micros,
             "day_spent": 0 if own else micros,
             "hour_own": micros if own else 0,
@@ -257,28 +294,33 @@ class Spending:
             _split("inviter", issuer_id, caps.inviter),
         ]
 
-    def _spent(self, tx: Tx, account: _Account) -> Refused:
-        """Say when there is room again: with the next hour, unless it is the day that is spent."""
-        caps = self._policies.of(tx).caps
-        now = _sum(tx.all(_OF_SCOPE, scope=account.scope, subject=account.subject), caps, tx.now)
-        day_is_spent = bool(now) and 10 * now[0].day >= 9 * account.day_cap
-        window = DAY if day_is_spent else HOUR
+    def _spent(self, tx: Tx, account: _Account, micros: int) -> Refused:
+        """Say when there is room again: when so much of the hour and of the day is past.
+
+        Where all shards together have room and none has enough, the next part may bring it.
+        """
+        rows = tx.all(_OF_SCOPE, scope=account.scope, subject=account.subject)
+        caps = {"hour": account.hour_cap, "day": account.day_cap}
+        next_part = (tx.now // _PART["hour"] + 1) * _PART["hour"]
         return Refused(
             "spend_cap_reached",
             "As much as may be was spent on messages for now; a known device and recovery codes still work.",
-            retry_at=(tx.now // window + 1) * window,
+            retry_at=max(
+                next_part, *(_room_at(rows, window, cap - micros, tx.now) for window, cap in caps.items())
+            ),
             scope=account.scope,
         )
 
     # -- reading ----------------------------------------------------------------------------------------
 
     def now(self, tx: Tx) -> list[Spent]:
-        """Return what was spent today of every scope that anything was charged to, widest first."""
-        return _sum(tx.all(_SINCE, since=tx.now // DAY), self._policies.of(tx).caps, tx.now)
+        """Return what was spent within a day of every scope that anything was charged to, widest first."""
+        since = tx.now // _PART["day"] - SPEND_PARTS
+        return _sum(tx.all(_SINCE, since=since), self._policies.of(tx).caps, tx.now)
 
     def purge(self, tx: Tx, limit: int = 500) -> int:
         """Forget windows that are long over; return how many rows went."""
-        before = (tx.now - _KEPT) // DAY
+        before = (tx.now - _KEPT) // _PART["day"]
         old = tx.all(_OLD, before=before, limit=limit)
         for row in old:
             tx.run(_FORGET, scope=row.scope, subject=row.subject, shard=row.shard, before=before)
@@ -297,19 +339,46 @@ def _split(scope: str, subject: str, caps: tuple[int, int]) -> _Account:
     return _Account(scope=scope, subject=subject, hour_cap=hour, day_cap=day, shards=shards)
 
 
+def _parts_of(row: Any, window: str, kind: str, now: Instant) -> list[int]:
+    """Return what a row's parts hold now, the running one first."""
+    age = max(0, now // _PART[window] - getattr(row, f"{window}_at"))
+    parts = [getattr(row, name) for name in _names(window, kind)]
+    return ([0] * age + parts)[: len(parts)]
+
+
+def _room_at(rows: list[Any], window: str, room: int, now: Instant) -> Instant:
+    """Return when no more than `room` is left of what was spent in a window."""
+    every = [_parts_of(row, window, kind, now) for row in rows for kind in ("spent", "own")]
+    parts = [sum(one) for one in zip(*every, strict=True)]
+    left, steps = sum(parts), 0
+    while left > room and parts:
+        left -= parts.pop()  # the oldest goes first
+        steps += 1
+    return (now // _PART[window] + steps) * _PART[window] if steps else now
+
+
 def _sum(rows: list[Any], caps: CapRules, now: Instant) -> list[Spent]:
-    """Add the shards of each scope and subject up, as far as their windows are the running ones."""
-    sums: dict[tuple[str, str], dict[str, int]] = {}
+    """Add the shards of each scope and subject up, as far as their parts still count."""
+    sums: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for row in rows:
-        of = sums.setdefault((row.scope, row.subject), dict.fromkeys(_SUMMED, 0))
-        if row.hour_at == now // HOUR:
-            of["hour"] += row.hour_spent + row.hour_own
-            of["hour_own"] += row.hour_own
-        if row.day_at == now // DAY:
-            of["day"] += row.day_spent + row.day_own
-            of["day_own"] += row.day_own
+        of = sums[row.scope, row.subject]
+        for window in _PART:
+            own = sum(_parts_of(row, window, "own", now))
+            of[window] += sum(_parts_of(row, window, "spent", now)) + own
+            of[f"{window}_own"] += own
     found = []
     for (scope, subject), of in sums.items():
         hour_cap, day_cap = caps.of(scope)
-        found.append(Spent(scope=scope, subject=subject, hour_cap=hour_cap, day_cap=day_cap, **of))
+        found.append(
+            Spent(
+                scope=scope,
+                subject=subject,
+                hour=of["hour"],
+                hour_own=of["hour_own"],
+                hour_cap=hour_cap,
+                day=of["day"],
+                day_own=of["day_own"],
+                day_cap=day_cap,
+            )
+        )
     return sorted(found, key=lambda one: (_WIDTH[one.scope], -one.day, one.subject))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,3 +192,31 @@ def test_what_was_known_of_the_providers_outlives_an_upgrade(
     world = new_world()
     known = world.query(world.services.routing.vitals)["twilio", "RU"]
     assert (known.condition, known.share, known.answers.bad) == (Condition.UNWELL, 0.05, 9)
+
+
+def test_money_that_was_spent_before_an_upgrade_counts_after_it(
+    empty: Terminal, new_world: Callable[..., World]
+) -> None:
+    """A store of the release whose hours were the clock's: none of the money comes back too early."""
+    hour = int(time.time()) // 3600
+    engine = create_engine(empty.url, poolclass=NullPool)
+    with engine.connect() as connection:
+        command.upgrade(migrate._config(connection), "0010")
+        connection.commit()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO spend (scope, subject, shard, hour_at, hour_spent, hour_own, hour_cap, day_at,"
+                " day_spent, day_own, day_cap) VALUES ('country', 'RU', 0, :hour, 7, 2, 10, :day, 8, 2, 20)"
+            ),
+            {"hour": hour, "day": hour // 24},
+        )
+    empty("db", "upgrade")
+    empty("db", "check")
+    world = new_world()
+    [spent] = world.query(world.services.spending.now)
+    assert (spent.hour, spent.hour_own, spent.day, spent.day_own) == (9, 2, 10, 2)
+    too_much = "UPDATE spend SET hour_spent_3 = 4"
+    with pytest.raises(IntegrityError, match="hour_within_cap"), engine.begin() as connection:
+        connection.execute(text(too_much))
+    engine.dispose()

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from identity_service.ports import DAY, MINUTE, SECOND
+from identity_service.services.claims import LEASE
 from identity_service.services.outcomes import MAX_ATTEMPTS
 from sms.fate import Happening, words
 from sms.prices import parse_prices
@@ -254,6 +255,25 @@ def test_an_attempt_that_may_have_been_sent_is_counted_when_it_is_repeated(rig: 
     rig.deliver()
     assert rig.row().state == "sent"
     assert set(spent(rig).values()) == {(200_000, 100_000)}, "sent twice, paid twice"
+
+
+def test_a_message_of_a_dead_worker_and_one_that_is_replayed_are_paid_for_again(rig: Rig) -> None:
+    """Fault: what may have been sent twice was counted once, and a replay was free."""
+    prices = parse_prices("provider,place,usd,as_of\ntwilio,*,0.10,2026-11-22\n")
+    rig.world.transact(lambda tx: rig.world.services.prices.keep(tx, prices, "test"))
+    rig.invite()
+    rig.world.transact(lambda tx: rig.world.services.claims.claim(tx, 10))
+    rig.world.clock.advance(LEASE)
+    rig.fail(401, "20003")
+    assert rig.deliver() == 1
+    assert set(spent(rig).values()) == {(200_000, 100_000)}, "it may have died after the provider's yes"
+    assert rig.deliver() == 0
+    assert set(spent(rig).values()) == {(200_000, 100_000)}, "once a crash"
+    rig.world.transact(lambda tx: rig.world.services.endings.replay(tx, rig.row().id))
+    assert set(spent(rig).values()) == {(300_000, 200_000)}
+    rig.deliver()
+    assert rig.row().state == "sent"
+    assert set(spent(rig).values()) == {(300_000, 200_000)}
 
 
 def spent(rig: Rig) -> dict[str, tuple[int, int]]:

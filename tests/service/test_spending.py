@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from identity_service.ports import DAY, HOUR
+from identity_service.db.tables import SPEND_PARTS
+from identity_service.errors import Refused
+from identity_service.ports import DAY, HOUR, MINUTE, SECOND
 from identity_service.services.spending import Payer
 from sms.numbers import parse
 from sms.prices import parse_prices
@@ -16,6 +19,7 @@ from tests.service.steps import campaign_link, link, no, ok, policy_with, sms, s
 from tests.support.world import Api, World
 
 MakeWorld = Callable[..., World]
+PART = HOUR // SPEND_PARTS
 
 
 def make(new_world: MakeWorld, route: str = "inbox", **caps: str) -> World:
@@ -50,16 +54,72 @@ def test_an_inviter_is_refused_when_the_hours_money_is_spent_and_goes_on_with_th
     body = {"issuer_id": issuer, "channel": "sms", "phone": phones[6]}
     problem = no(api.post("/v1/invites", body), 429, "spend_cap_reached")
     assert problem["scope"] == "inviter"
-    assert 0 < int(api.post("/v1/invites", body).headers["Retry-After"]) <= HOUR // 1_000_000
+    wait = int(api.post("/v1/invites", body).headers["Retry-After"]) * SECOND
+    assert HOUR <= wait <= HOUR + PART
     assert spent(world, "inviter") == [(0.5, 0)]
-    world.clock.advance(HOUR)
+    world.clock.advance(wait - SECOND)
+    assert invite(api, issuer, phones[6]) == 429
+    world.clock.advance(SECOND)
     assert [invite(api, issuer, phone) for phone in phones[7:12]] == [201] * 4 + [429], "the day's 90 cents"
     refused = api.post("/v1/invites", body)
-    assert int(refused.headers["Retry-After"]) > HOUR // 1_000_000, "not before tomorrow"
+    assert int(refused.headers["Retry-After"]) > 20 * 3600, "not before tomorrow"
     assert world.seed(quota=1).id
     assert invite(api, world.seed(quota=1).id, phones[20]) == 201, "another inviter is free"
-    world.clock.advance(DAY)
+    world.clock.advance(int(refused.headers["Retry-After"]) * SECOND)
     assert invite(api, issuer, phones[21]) == 201
+
+
+def test_no_hour_costs_more_than_its_cap_wherever_it_begins_and_money_comes_back(
+    new_world: MakeWorld,
+) -> None:
+    """Fault: hours by the clock let twice a cap through around a full hour, and days around midnight."""
+    world = make(new_world, prefix="[0.5, 0.9]")
+    draws, taken = random.Random(7), []
+    for _ in range(250):
+        world.clock.advance(draws.randrange(0, 12 * MINUTE))
+        if charged(world):
+            taken.append(world.clock.now())
+    assert len(taken) >= 8
+    for window, most in ((HOUR, 5), (DAY, 9)):
+        for first in taken:
+            assert sum(first <= at < first + window for at in taken) <= most
+    day, since = 4 * HOUR, taken[0]
+    assert sum(since <= at < since + DAY + day for at in taken) >= 9, "all that a day allows is had"
+
+
+def test_what_was_spent_in_an_hours_last_minute_counts_in_the_next(new_world: MakeWorld) -> None:
+    world = make(new_world, prefix="[0.5, 9]")
+    world.clock.advance(HOUR - MINUTE)
+    assert [charged(world) for _ in range(6)] == [True] * 5 + [False]
+    for minutes in (2, 30, 27):
+        world.clock.advance(minutes * MINUTE)
+        assert not charged(world)
+    world.clock.advance(MINUTE + PART)
+    assert [charged(world) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_a_process_whose_clock_is_behind_charges_the_part_that_runs(new_world: MakeWorld) -> None:
+    world = make(new_world, prefix="[0.5, 9]")
+    assert charged(world)
+    world.clock.advance(-2 * PART)
+    assert [charged(world) for _ in range(5)] == [True] * 4 + [False]
+    world.clock.advance(2 * PART)
+    assert not charged(world)
+    assert spent(world, "prefix") == [(0.5, 0)]
+
+
+def charged(world: World) -> bool:
+    """Charge ten cents to one prefix; whether its caps had room."""
+    number = parse("+79165550001").e164
+
+    def charge(tx: Any) -> None:
+        world.services.spending.charge(tx, to=number, country="RU", payer=Payer(), micros=100_000)
+
+    try:
+        world.transact(charge)
+    except Refused:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -181,8 +241,6 @@ def test_shards_of_a_wide_scope_add_up_to_its_cap_and_no_more(new_world: MakeWor
 
     for _ in range(80):
         world.transact(charge)
-    from identity_service.errors import Refused
-
     with pytest.raises(Refused):
         world.transact(charge)
     assert spent(world, "all") == [(40, 0)]
