@@ -6,6 +6,7 @@ Owns which settings exist and which are unsafe in production; every refusal name
 from __future__ import annotations
 
 import getpass
+import hashlib
 import ipaddress
 import json
 import logging
@@ -96,6 +97,9 @@ class Settings(BaseSettings):
     debug: bool = False
     log_level: str = "INFO"
     metrics_dir: str = Field(default="", description="Shared folder of metrics where several processes serve")
+    columns_dir: str = Field(
+        default="", description="Folder where reports keep what they have read; `off`: nowhere"
+    )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
     sms_app_hash: str = Field(default="", description="Android SMS Retriever hash for one-time codes")
 
@@ -155,6 +159,20 @@ class Settings(BaseSettings):
     @property
     def is_sqlite(self) -> bool:
         return self.store_url.startswith("sqlite")
+
+    @property
+    def columns_path(self) -> Path | None:
+        """Where reports keep what they read of this store: beside a SQLite database, else under ./var/."""
+        if self.columns_dir == "off":
+            return None
+        url = make_url(self.store_url)
+        in_file = self.is_sqlite and url.database not in (None, "", ":memory:")
+        if self.is_sqlite and not in_file:
+            return None
+        folder = Path(str(url.database)).resolve().parent if in_file else VAR
+        place = f"{url.host}:{url.port}/{url.database}"
+        name = hashlib.sha256(place.encode()).hexdigest()[:12]
+        return Path(self.columns_dir or folder) / f"columns-{name}"
 
     @property
     def keyring_source(self) -> str:

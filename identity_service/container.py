@@ -41,6 +41,7 @@ from identity_service.services.imports import Imports
 from identity_service.services.invite_codes import InviteCodes
 from identity_service.services.invites import Invites
 from identity_service.services.journal import Journal
+from identity_service.services.kept_columns import KeptColumns
 from identity_service.services.members import Members
 from identity_service.services.outcomes import Outcomes
 from identity_service.services.phones import Phones
@@ -351,7 +352,7 @@ def build(
             guard=guard,
         ),
         rotation=Rotation(keyring=keyring, phones=phones, seal=seal, journal=journal),
-        reports=Reports(store),
+        reports=Reports(store, KeptColumns(settings.columns_path)),
         work=work,
         worker_state=WorkerState(),
         dashboard=dashboard,

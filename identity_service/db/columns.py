@@ -1,8 +1,9 @@
 """Whole columns out of a query, without a Python object for each row.
 
 Owns how very many rows become a few arrays on either store: SQLite joins the values of a column into one
-text, PostgreSQL into one array in its binary form, and NumPy reads either in one step.  That is a third of
-the cost of rows on SQLite, and on PostgreSQL next to nothing on our side.  Refuses: to know what is read.
+text, PostgreSQL its numbers into one array in their binary form, and NumPy reads either in one step.  That is
+a third of the cost of rows on SQLite, and on PostgreSQL next to nothing on our side.  Refuses: to know what
+is read.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _NAME: Final = f"S{NAME_WIDTH}"
 _BLANK: Final = " " * NAME_WIDTH
 _ARRAY_HEAD: Final = 20
 """Bytes before the first item of an array of one dimension, as PostgreSQL sends it."""
+_ITEM: Final = np.dtype([("length", ">i4"), ("value", ">i8")])
 
 
 class Kind(Enum):
@@ -79,12 +81,12 @@ def _joined(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
 
 
 def _gathered(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
-    """Return all values of a column in one array, for PostgreSQL."""
+    """Return all values of a column in one array, and all names in one text, for PostgreSQL."""
     match kind:
         case Kind.NUMBER:
             return func.array_agg(cast(column, BigInteger))
         case Kind.NAME:
-            return func.array_agg(func.rpad(func.coalesce(column, ""), NAME_WIDTH))
+            return func.string_agg(func.coalesce(column, _BLANK), "")
         case Kind.TEXT:
             return func.json_agg(column)
 
@@ -110,7 +112,7 @@ def read_columns(tx: Tx, statement: ColumnStatement, **values: Any) -> Page | No
     size = found[0] if on_sqlite else int.from_bytes(found[0])
     if not size:
         return None
-    read: Callable[[Any, Kind, int], Any] = _read_text if on_sqlite else _read_array
+    read: Callable[[Any, Kind, int], Any] = _read_text if on_sqlite else _read_binary
     given = zip(found[2:], statement.kinds, strict=True)
     return Page(
         size=size,
@@ -126,23 +128,26 @@ def _read_text(text: str, kind: Kind, size: int) -> Any:
             _check(len(numbers) == size)
             return numbers
         case Kind.NAME:
-            _check(len(text) == size * NAME_WIDTH)
-            return _unpadded(np.frombuffer(text.encode(), dtype=_NAME))
+            return _names(text.encode(), size)
         case Kind.TEXT:
             return json.loads(text)
 
 
-def _read_array(data: bytes, kind: Kind, size: int) -> Any:
-    if kind is Kind.TEXT:
-        return json.loads(data)
-    item = [("length", ">i4"), ("value", ">i8" if kind is Kind.NUMBER else _NAME)]
-    _check(len(data) == _ARRAY_HEAD + size * np.dtype(item).itemsize)
-    values = np.frombuffer(data, dtype=item, offset=_ARRAY_HEAD)["value"]
-    return values.astype(np.int64) if kind is Kind.NUMBER else _unpadded(values)
+def _read_binary(data: bytes, kind: Kind, size: int) -> Any:
+    match kind:
+        case Kind.NUMBER:
+            _check(len(data) == _ARRAY_HEAD + size * _ITEM.itemsize)
+            return np.frombuffer(data, dtype=_ITEM, offset=_ARRAY_HEAD)["value"].astype(np.int64)
+        case Kind.NAME:
+            return _names(data, size)
+        case Kind.TEXT:
+            return json.loads(data)
 
 
-def _unpadded(names: Names) -> Names:
-    """Return the names without the blanks that stand for none."""
+def _names(data: bytes, size: int) -> Names:
+    """Return the names that stand one behind the other; blanks stand for none."""
+    _check(len(data) == size * NAME_WIDTH)
+    names = np.frombuffer(data, dtype=_NAME)
     return np.where(names == _BLANK.encode(), b"", names).astype(_NAME)
 
 

@@ -422,6 +422,15 @@ verifications = _table(
     _partial("ix_verifications_sealed", "expires_at", where="sealed_code IS NOT NULL"),
 )
 
+forgotten_verifications = _table(
+    # What the reports count of verifications for registration that were forgotten; nothing leads to a phone.
+    "forgotten_verifications",
+    _id(),
+    Column("country", String(3), nullable=False),
+    _at("created_at"),
+    _at("approved_at", nullable=True),
+)
+
 budget_uses = _table(
     "budget_uses",
     Column("lane", String(40), primary_key=True),
@@ -535,6 +544,15 @@ message_events = _table(
         "came_back",
     ),
     _partial("ix_message_events_new", "at", where="learned = 0"),
+)
+
+forgotten_messages = _table(
+    # What the reports count of messages that were forgotten, and cost something.
+    "forgotten_messages",
+    _id(),
+    Column("country", String(3), nullable=False),
+    _at("created_at"),
+    Column("cost", BigInteger, nullable=False),  # as charged, else as expected
 )
 
 # -- the dashboard's doors ------------------------------------------------------------------------------

@@ -13,11 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, BindParameter, bindparam, case, func, literal, select
+from sqlalchemy import BindParameter, bindparam, func, select
 
 from graph.growth.facts import (
-    ENTRY_KINDS,
-    NEVER,
     Activity,
     Bans,
     Checks,
@@ -30,18 +28,17 @@ from graph.growth.facts import (
 from identity_service.db.columns import NAME_WIDTH, ColumnStatement, Kind, Names, read_columns
 from identity_service.db.store import Statement, Tx
 from identity_service.db.tables import (
-    activity,
     campaigns,
     invites,
+    journal,
     members,
     messages,
-    phones,
     quota_entries,
-    quota_lots,
     sanctions,
     verifications,
 )
 from identity_service.ports import HOUR, MINUTE, Instant, first_id
+from identity_service.services import report_rows as rows
 from identity_service.services.progress import BLOCK_DAYS, day_of
 from identity_service.services.row_places import Labels, Merge, Places
 
@@ -51,134 +48,28 @@ OVERLAP: Final = 10 * MINUTE
 _SETTLES: Final = HOUR
 """A verification is approved or over by then, and what a message cost is known."""
 
-_after: BindParameter[str] = bindparam("after")
 _limit: BindParameter[int] = bindparam("limit")
-_since = bindparam("since", type_=BigInteger)
-_ID, _NUMBER, _TEXT = Kind.NAME, Kind.NUMBER, Kind.TEXT
-
-
-def _or_never(column: Any) -> Any:
-    return func.coalesce(column, literal(NEVER, BigInteger))
-
-
-_member = {
-    members.c.id: _ID,
-    members.c.joined_at: _NUMBER,
-    members.c.inviter_id: _ID,
-    members.c.invite_id: _ID,
-    members.c.campaign_id: _TEXT,
-    members.c.country: _TEXT,
-    _or_never(members.c.activated_at): _NUMBER,
-}
-_MEMBERS = ColumnStatement(
-    select(*_member).where(members.c.id > _after).order_by(members.c.id).limit(_limit), [*_member.values()]
-)
-_ACTIVATED = ColumnStatement(select(*_member).where(members.c.activated_at > _since), [*_member.values()])
 _COUNT = Statement(select(func.count().label("n")).select_from(members))
 _COUNT_FEW = Statement(
     select(func.count().label("n")).select_from(select(members.c.id).limit(_limit).subquery())
 )
-_revoked = case((invites.c.state == "revoked", invites.c.ended_at), else_=NEVER)
-_invite = {
-    invites.c.id: _ID,
-    invites.c.created_at: _NUMBER,
-    invites.c.issuer_id: _ID,
-    invites.c.campaign_id: _TEXT,
-    case((invites.c.channel == "sms", 1), else_=0): _NUMBER,
-    invites.c.max_uses: _NUMBER,
-    _or_never(invites.c.sent_at): _NUMBER,
-    _or_never(invites.c.delivered_at): _NUMBER,
-    _or_never(invites.c.opened_at): _NUMBER,
-    _or_never(invites.c.requested_at): _NUMBER,
-    _or_never(invites.c.verified_at): _NUMBER,
-    invites.c.expires_at: _NUMBER,
-    _revoked: _NUMBER,
-}
-_INVITES = ColumnStatement(
-    select(*_invite).where(invites.c.id > _after).order_by(invites.c.id).limit(_limit), [*_invite.values()]
-)
-_MOVED = ColumnStatement(select(*_invite).where(invites.c.moved_at > _since), [*_invite.values()])
 _CAMPAIGNS = Statement(select(campaigns.c.id, campaigns.c.name).order_by(campaigns.c.id))
-_SANCTIONS = ColumnStatement(
-    select(
-        sanctions.c.id,
-        sanctions.c.created_at,
-        sanctions.c.member_id,
-        case((sanctions.c.action == "ban", 1), else_=0),
-        _or_never(sanctions.c.expires_at),
-        _or_never(sanctions.c.lifted_at),
-    )
-    .where(sanctions.c.id > _after, (sanctions.c.action == "ban") | (sanctions.c.action == "suspend"))
-    .order_by(sanctions.c.id)
-    .limit(_limit),
-    (_ID, _NUMBER, _ID, _NUMBER, _NUMBER, _NUMBER),
+# What goes on from here is known by its newest rows: a store that lacks one of them is another one, or was
+# set back to an earlier day.
+_KEPT_TABLES: Final = (members, invites, quota_entries, sanctions, verifications, messages, journal)
+_NEWEST: Final = {table.name: Statement(select(func.max(table.c.id).label("id"))) for table in _KEPT_TABLES}
+_IS_THERE: Final = {
+    table.name: Statement(select(table.c.id).where(table.c.id == bindparam("id_"))) for table in _KEPT_TABLES
+}
+_LAST_MOVED = Statement(
+    select(invites.c.id, invites.c.moved_at)
+    .where(invites.c.moved_at.is_not(None))
+    .order_by(invites.c.moved_at.desc())
+    .limit(1)
 )
-_entry = (
-    quota_entries.c.id,
-    quota_entries.c.created_at,
-    quota_entries.c.member_id,
-    case(*((quota_entries.c.kind == name, place) for place, name in enumerate(ENTRY_KINDS)), else_=-1),
-    quota_entries.c.amount,
-    quota_entries.c.invite_id,
+_HAS_MOVED = Statement(
+    select(invites.c.id).where(invites.c.id == bindparam("id_"), invites.c.moved_at >= bindparam("at"))
 )
-_ENTRY_KINDS: Final = (_ID, _NUMBER, _ID, _NUMBER, _NUMBER, _ID)
-_ENTRIES = ColumnStatement(
-    select(*_entry, quota_lots.c.batch_id)
-    .join(quota_lots, quota_lots.c.id == quota_entries.c.lot_id)
-    .where(quota_entries.c.id > _after)
-    .order_by(quota_entries.c.id)
-    .limit(_limit),
-    (*_ENTRY_KINDS, _TEXT),
-)
-# For all entries it costs half as much to look the lots up here.
-_ALL_ENTRIES = ColumnStatement(
-    select(*_entry, quota_entries.c.lot_id)
-    .where(quota_entries.c.id > _after)
-    .order_by(quota_entries.c.id)
-    .limit(_limit),
-    (*_ENTRY_KINDS, _ID),
-)
-_LOTS = ColumnStatement(
-    select(quota_lots.c.id, quota_lots.c.batch_id)
-    .where(quota_lots.c.id > _after)
-    .order_by(quota_lots.c.id)
-    .limit(_limit),
-    (_ID, _TEXT),
-)
-_CHECKS = ColumnStatement(
-    select(
-        verifications.c.id,
-        verifications.c.created_at,
-        phones.c.country,
-        _or_never(verifications.c.approved_at),
-    )
-    .join(phones, phones.c.id == verifications.c.phone_id)
-    .where(verifications.c.id > _after, verifications.c.purpose == "registration")
-    .order_by(verifications.c.id)
-    .limit(_limit),
-    (_ID, _NUMBER, _TEXT, _NUMBER),
-)
-_COSTS = ColumnStatement(
-    select(
-        messages.c.id,
-        messages.c.created_at,
-        phones.c.country,
-        func.coalesce(messages.c.charged, messages.c.cost),
-    )
-    .join(phones, phones.c.id == messages.c.phone_id)
-    .where(messages.c.id > _after, func.coalesce(messages.c.charged, messages.c.cost).is_not(None))
-    .order_by(messages.c.id)
-    .limit(_limit),
-    (_ID, _NUMBER, _TEXT, _NUMBER),
-)
-_ACTIVITY = ColumnStatement(
-    select(activity.c.member_id, activity.c.days)
-    .where(activity.c.block == bindparam("block"), activity.c.member_id > _after)
-    .order_by(activity.c.member_id)
-    .limit(_limit),
-    (_ID, _NUMBER),
-)
-_FIRST_BLOCK = Statement(select(func.min(activity.c.block).label("block")))
 _STEPS: Final = ("sent", "delivered", "opened", "requested", "verified", "expires", "revoked")
 
 Told = Callable[[int], None]
@@ -196,6 +87,8 @@ class Snapshot:
         members, invites: where each id stands.
         campaign_ids: in the order of `facts.campaigns`.
         settled: how many rows of each append-only table need not be read again.
+        newest: the greatest id of each table.
+        moved: the invite that moved last, and when.
     """
 
     facts: Facts
@@ -203,6 +96,8 @@ class Snapshot:
     invites: Places
     campaign_ids: tuple[str, ...]
     settled: dict[str, int]
+    newest: dict[str, str]
+    moved: tuple[str, Instant] | None = None
 
     @property
     def read_at(self) -> Instant:
@@ -226,12 +121,32 @@ class Snapshot:
 
 
 _EMPTY: Final = Places(np.zeros(0, dtype=f"S{NAME_WIDTH}"))
-NOTHING: Final = Snapshot(facts=Facts(as_of=0), members=_EMPTY, invites=_EMPTY, campaign_ids=(), settled={})
+NOTHING: Final = Snapshot(
+    facts=Facts(as_of=0), members=_EMPTY, invites=_EMPTY, campaign_ids=(), settled={}, newest={}
+)
 
 
 def count_members(tx: Tx, most: int | None = None) -> int:
     """Return how many members there are; counting stops at `most`."""
     return int(tx.one(_COUNT).n if most is None else tx.one(_COUNT_FEW, limit=most).n)
+
+
+def goes_on(tx: Tx, before: Snapshot) -> bool:
+    """Whether the store is the one of a snapshot, later: what was read then is still so, but for what moved.
+
+    A store that was set back holds fewer rows, or rows that moved less far.  What was read so long ago that
+    later rows may have been forgotten since is no beginning either.
+    """
+    if before.read_at > tx.now:
+        return False
+    if any(tx.one(_IS_THERE[table], id_=newest) is None for table, newest in before.newest.items()):
+        return False
+    if before.moved is not None and tx.one(_HAS_MOVED, id_=before.moved[0], at=before.moved[1]) is None:
+        return False
+    return not any(
+        (tx.one(statement).id or "") >= first_id(prefix, before.read_at - _SETTLES)
+        for prefix, statement in rows.LAST_FORGOTTEN.items()
+    )
 
 
 def read_since(tx: Tx, before: Snapshot, told: Told = lambda rows: None) -> Snapshot:  # noqa: ARG005
@@ -261,10 +176,10 @@ class _Reader:
         self._campaign_ids.of(tuple(row[0] for row in campaign_rows))
         names = dict(campaign_rows)
         read: dict[int, Reading] = {4: self._campaign_ids.of, 5: self._countries.of}
-        people = self._keyed("mem", _MEMBERS, _ACTIVATED, read)
+        people = self._keyed("mem", rows.MEMBERS, rows.ACTIVATED, read)
         who = Merge(self._before.members, old.members.joined, people[0], people[1], first=self._first)
         read = {2: who.places.find, 3: self._campaign_ids.of}
-        issued = self._keyed("inv", _INVITES, _MOVED, read)
+        issued = self._keyed("inv", rows.INVITES, rows.MOVED, read)
         what = Merge(self._before.invites, old.invites.issued, issued[0], issued[1], first=self._first)
         settled: dict[str, int] = {}
         facts = Facts(
@@ -286,7 +201,16 @@ class _Reader:
             invites=what.places,
             campaign_ids=self._campaign_ids.names(),
             settled=settled,
+            **self._latest(),
         )
+
+    def _latest(self) -> dict[str, Any]:
+        newest = {table: self._tx.one(statement).id for table, statement in _NEWEST.items()}
+        moved = self._tx.one(_LAST_MOVED)
+        return {
+            "newest": {table: one for table, one in newest.items() if one is not None},
+            "moved": None if moved is None else (moved.id, moved.moved_at),
+        }
 
     # -- rows --------------------------------------------------------------------------------------------
 
@@ -314,7 +238,11 @@ class _Reader:
         self, statement: ColumnStatement, pages: list[list[NDArray[Any]]], read: dict[int, Reading]
     ) -> list[NDArray[Any]]:
         if not pages:
-            nothing: dict[Kind, Any] = {_ID: _EMPTY.ids, _NUMBER: np.zeros(0, dtype=np.int64), _TEXT: ()}
+            nothing: dict[Kind, Any] = {
+                Kind.NAME: _EMPTY.ids,
+                Kind.NUMBER: np.zeros(0, dtype=np.int64),
+                Kind.TEXT: (),
+            }
             pages = [self._page([nothing[kind] for kind in statement.kinds], read)]
         columns = []
         for place in range(len(statement.kinds)):
@@ -370,7 +298,7 @@ class _Reader:
 
     def _bans(self, who: Merge) -> Bans:
         # All of them, each time: they are few, and may be lifted at any time.
-        _, imposed, member, is_ban, expires, lifted = self._pages(_SANCTIONS, "", {2: who.places.find})
+        _, imposed, member, is_ban, expires, lifted = self._pages(rows.SANCTIONS, "", {2: who.places.find})
         return Bans(
             imposed=imposed, member=member, is_ban=is_ban.astype(np.bool_), expires=expires, lifted=lifted
         )
@@ -397,13 +325,13 @@ class _Reader:
     def _entries(self, who: Merge, what: Merge, settled: dict[str, int]) -> Entries:
         read: dict[int, Reading] = {0: self._settled("qle"), 2: who.places.find, 5: what.places.find}
         if self._first:
-            lots, batch_of = self._pages(_LOTS, "", {1: self._batches.of})
+            lots, batch_of = self._pages(rows.LOTS, "", {1: self._batches.of})
             lot_places = Places(lots)
             read[6] = lambda ids: batch_of[lot_places.find(ids)]
-            found = self._pages(_ALL_ENTRIES, "", read)
+            found = self._pages(rows.ALL_ENTRIES, "", read)
         else:
             read[6] = self._batches.of
-            found = self._pages(_ENTRIES, self._from("qle"), read)
+            found = self._pages(rows.ENTRIES, self._from("qle"), read)
         is_settled, at, member, kind, amount, invite, batch = found
         old = self._before.facts.entries
         return self._appended(  # type: ignore[no-any-return]
@@ -421,15 +349,26 @@ class _Reader:
             settled,
         )
 
+    def _with_forgotten(
+        self, forgotten: ColumnStatement, kept: ColumnStatement, after: str, read: dict[int, Reading]
+    ) -> list[NDArray[Any]]:
+        """Read the rows of a table, and the first time also what is left of those that were forgotten."""
+        found = self._pages(kept, after, read)
+        if not self._first:
+            return found
+        return [np.concatenate(pair) for pair in zip(self._pages(forgotten, "", read), found, strict=True)]
+
     def _checks(self, settled: dict[str, int]) -> Checks:
         read: dict[int, Reading] = {0: self._settled("ver", _SETTLES), 2: self._countries.of}
-        is_settled, asked, country, approved = self._pages(_CHECKS, self._from("ver", _SETTLES), read)
+        found = self._with_forgotten(rows.FORGOTTEN_CHECKS, rows.CHECKS, self._from("ver", _SETTLES), read)
+        is_settled, asked, country, approved = found
         new = Checks(asked=asked, country=country, approved=approved)
         return self._appended("checks", is_settled, self._before.facts.checks, new, settled)  # type: ignore[no-any-return]
 
     def _costs(self, settled: dict[str, int]) -> Costs:
         read: dict[int, Reading] = {0: self._settled("msg", _SETTLES), 2: self._countries.of}
-        is_settled, at, country, micros = self._pages(_COSTS, self._from("msg", _SETTLES), read)
+        found = self._with_forgotten(rows.FORGOTTEN_COSTS, rows.COSTS, self._from("msg", _SETTLES), read)
+        is_settled, at, country, micros = found
         new = Costs(at=at, country=country, micros=micros)
         return self._appended("costs", is_settled, self._before.facts.costs, new, settled)  # type: ignore[no-any-return]
 
@@ -439,7 +378,7 @@ class _Reader:
         old = replace(old, member=who.followed(old.member))
         today = day_of(self._tx.now)
         if self._first:
-            begins = self._tx.one(_FIRST_BLOCK).block
+            begins = self._tx.one(rows.FIRST_BLOCK).block
             first = today // BLOCK_DAYS + 1 if begins is None else begins
         else:
             heard = day_of(self._before.read_at)
@@ -448,7 +387,7 @@ class _Reader:
             first = heard // BLOCK_DAYS
         parts = [old.picked(old.block < first)]
         for block in range(first, today // BLOCK_DAYS + 1):
-            member, days = self._pages(_ACTIVITY, "", {0: who.places.find}, block=block)
+            member, days = self._pages(rows.ACTIVITY, "", {0: who.places.find}, block=block)
             parts.append(
                 Activity(
                     member=member,

@@ -25,7 +25,15 @@ from graph.growth.view import Query, View
 from identity_service.db.store import Store, Tx
 from identity_service.errors import SYSTEM, Refused, Unavailable, invalid, not_found
 from identity_service.ports import SECOND, Instant, rfc3339
-from identity_service.services.report_columns import NOTHING, Snapshot, Told, count_members, read_since
+from identity_service.services.kept_columns import KeptColumns
+from identity_service.services.report_columns import (
+    NOTHING,
+    Snapshot,
+    Told,
+    count_members,
+    goes_on,
+    read_since,
+)
 from sms.typed import COUNTRIES
 
 log = structlog.get_logger("reports")
@@ -77,10 +85,11 @@ class Reports:
 
     Parameters:
         store: for reading in the background.
+        kept: what an earlier process has read.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, kept: KeptColumns | None = None) -> None:
+        self._store, self._kept = store, kept or KeptColumns(None)
         self._snapshot = NOTHING
         self._lock = threading.Lock()
         self._running: threading.Thread | None = None
@@ -127,6 +136,7 @@ class Reports:
         with self._lock:
             with self._store.read_at_one_instant(SYSTEM) as tx:
                 self._settle(tx, told or self._count)
+            self._kept.keep(self._snapshot)
             return self._snapshot
 
     # -- the snapshot ------------------------------------------------------------------------------------
@@ -137,7 +147,7 @@ class Reports:
                 self._settle(tx, self._count)
                 return self._snapshot
         if self._snapshot is NOTHING or tx.now - self._snapshot.read_at >= FRESH:
-            self._read_behind(count_members(tx))
+            self._read_behind()
         if self._snapshot is NOTHING:
             return Preparing(
                 rows_read=self._rows_read, rows_expected=self._rows_expected, retry_at=tx.now + SECOND
@@ -146,23 +156,27 @@ class Reports:
 
     def _settle(self, tx: Tx, told: Told) -> None:
         """Replace the snapshot; from the start where rows came in that ids do not lead to."""
-        fresh = read_since(tx, self._snapshot, told)
-        if len(fresh.member_ids) != count_members(tx):
+        before = self._kept.load() if self._snapshot is NOTHING else self._snapshot
+        fresh = read_since(tx, before, told) if goes_on(tx, before) else None
+        if fresh is None or len(fresh.member_ids) != count_members(tx):
+            self._kept.forget()
             fresh = read_since(tx, NOTHING, told)
         self._snapshot = fresh
         self._known.clear()
 
-    def _read_behind(self, members: int) -> None:
+    def _read_behind(self) -> None:
         if self._lock.acquire(blocking=False):
-            # A row of each table for about three invites a member.
-            self._rows_read, self._rows_expected = 0, 16 * members
+            self._rows_read = self._rows_expected = 0
             self._running = threading.Thread(target=self._run, name="reports", daemon=True)
             self._running.start()
 
     def _run(self) -> None:
         try:
             with self._store.read_at_one_instant(SYSTEM) as tx:
+                # A row of each table for about three invites a member.
+                self._rows_expected = 16 * count_members(tx) if self._snapshot is NOTHING else 0
                 self._settle(tx, self._count)
+            self._kept.keep(self._snapshot)
         except Unavailable as error:
             log.warning("store_unavailable", error=str(error))
         except Exception as error:  # noqa: BLE001 - a thread's error is told or lost

@@ -1,18 +1,21 @@
 """What is old is forgotten: messages with their timelines, verifications, and numbers that nothing refers to.
 
 Each run does a bounded piece.  Sums (`message_days`), the journal, invites, members and the ledger stay: the
-tree needs them.  A row that points at what goes is told so first (`message_id`, `verification_id` become
-NULL): what became of a message three months ago is no longer told.
+tree needs them.  What reports count of a row that goes stays as well: when and in which country, and whether
+it was approved or what it cost.  A row that points at what goes is told so first (`message_id`,
+`verification_id` become NULL): what became of a message three months ago is no longer told.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, bindparam, delete, exists, or_, select, update
+from sqlalchemy import BindParameter, Table, bindparam, delete, exists, func, or_, select, update
 
 from identity_service.db.store import Statement, Tx, binds, per_dialect
 from identity_service.db.tables import (
+    forgotten_messages,
+    forgotten_verifications,
     invites,
     marks,
     message_events,
@@ -35,7 +38,18 @@ _OLD_MESSAGES = Statement(
     .order_by(messages.c.id)
     .limit(bindparam("limit"))
 )
+
+
+def _left(insert: Any, left: Table, row: Table, where: Any, last: Any) -> Any:
+    """Write down what the reports count of a row, once, however often the row is forgotten."""
+    columns = (row.c.id, phones.c.country, row.c.created_at, last)
+    found = select(*columns).join(phones, phones.c.id == row.c.phone_id).where(row.c.id == _id, where)
+    return insert(left).from_select([column.name for column in left.c], found).on_conflict_do_nothing()
+
+
+_cost = func.coalesce(messages.c.charged, messages.c.cost)
 _FORGET_MESSAGE: Final = (
+    per_dialect(lambda insert: _left(insert, forgotten_messages, messages, _cost.is_not(None), _cost)),
     Statement(update(invites).where(invites.c.message_id == _id).values(message_id=None)),
     Statement(delete(message_events).where(message_events.c.message_id == _id)),
     Statement(delete(messages).where(messages.c.id == _id)),
@@ -46,7 +60,13 @@ _OLD_VERIFICATIONS = Statement(
     .order_by(verifications.c.id)
     .limit(bindparam("limit"))
 )
+_registers = verifications.c.purpose == "registration"
 _FORGET_VERIFICATION: Final = (
+    per_dialect(
+        lambda insert: _left(
+            insert, forgotten_verifications, verifications, _registers, verifications.c.approved_at
+        )
+    ),
     Statement(update(recoveries).where(recoveries.c.verification_id == _id).values(verification_id=None)),
     Statement(delete(verifications).where(verifications.c.id == _id)),
 )

@@ -221,11 +221,11 @@ class Bench:
 class Server:
     """`identity serve` on a free port, and the CPU that its processes used."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, url: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        env = os.environ | {"IDENTITY_DATABASE_URL": bench.url, "IDENTITY_LOG_LEVEL": "WARNING"}
+        env = os.environ | {"IDENTITY_DATABASE_URL": url, "IDENTITY_LOG_LEVEL": "WARNING"}
         command = [str(Path(sys.executable).with_name("identity")), "serve", "--port", str(self.port)]
         self._process = subprocess.Popen(
             command, env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -275,7 +275,7 @@ def measure(url: str, n: int) -> list[Row]:
     bare_seconds = [bench.bare_seconds(make(n)) for make in cases]
     server_cases = [make(n) for make in cases]
     bench.services.store.engine.dispose()
-    server = Server(bench)
+    server = Server(bench.url)
     try:
         warm = [http_load.prepared("GET", "/v1/members?limit=1", bench.key)] * 200
         http_load.run(server.port, warm, CONNECTIONS)

@@ -65,7 +65,7 @@ def measure(store: str, requests: int, rounds: int) -> dict[str, list[float]]:
             bench.do(lambda tx: bench.services.prices.keep(tx, free, "bench"))
             phones = [bench.phone() for _ in range((requests + 50) * 2 * rounds)]
             bench.services.store.engine.dispose()
-            server = Server(bench)
+            server = Server(bench.url)
             worker = multiprocessing.get_context("spawn").Process(
                 target=work, args=(url, settings), daemon=True
             )

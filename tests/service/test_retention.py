@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 
 from identity_service.errors import SYSTEM
-from identity_service.ports import DAY, HOUR
+from identity_service.ports import DAY, HOUR, Instant
 from identity_service.services.costs import By
+from identity_service.services.reports import Reports, Wanted
 from sms.numbers import parse
 from tests.races.soundness import broken_rules, number
 from tests.service.steps import check, link, ok, sms, start
@@ -82,6 +85,64 @@ def test_old_messages_and_verifications_go_and_the_tree_the_journal_and_the_sums
     assert ok(made["api"].get(f"/v1/invites/{made['invite']}/messages"))["data"] == []
     for member in made["members"]:
         assert ok(made["api"].get(f"/v1/members/{member}"))["phone"]["masked"]
+
+
+def geography(world: World, as_of: Instant) -> Any:
+    """The report on countries as of an instant, by a process that reads everything anew."""
+    known = Reports(world.services.store)
+    return known.compute(known.read_now(), "geography", Wanted(as_of=as_of)).report
+
+
+def test_what_a_report_told_of_an_instant_stays_when_its_rows_are_forgotten(world: World) -> None:
+    api = lived_in(world)["api"]
+    running = Reports(world.services.store)
+    running.read_now()
+    world.clock.advance(DAY // 2)
+    midway = world.clock.now()
+    start(api, world.phone(), "registration", invite_code=link(api, world.seed(quota=1).id)["code"])
+    world.work()
+    world.transact(lambda tx: tx.cursor.execute("UPDATE messages SET cost = 50000 WHERE kind = 'otp'"))
+    world.transact(lambda tx: tx.cursor.execute("UPDATE messages SET charged = 7 WHERE kind = 'invite'"))
+    world.clock.advance(DAY)
+    days = (midway, world.clock.now())
+    before = [geography(world, day) for day in days]
+    told = before[1].table("countries").records()
+    assert [row["started"] for row in told] == [3]
+    assert told[0]["cost"] > 0
+    assert before[0] != before[1]
+    world.clock.advance(OLD - DAY)
+    assert sweep(world)["forget_verifications"] > 0
+    # Some are forgotten, the rest a little later.
+    assert [geography(world, day) for day in days] == before
+    world.clock.advance(OLD)
+    sweep(world)
+    assert count(world, "verifications") == count(world, "messages") == 0
+    assert [geography(world, day) for day in days] == before
+    # A process that knew the rows of the first day has not seen those of the next: it begins anew.
+    snapshot = running.read_now()
+    assert [running.compute(snapshot, "geography", Wanted(as_of=day)).report for day in days] == before
+
+
+def test_a_row_that_two_forget_at_once_is_counted_once(world: World) -> None:
+    """Race: two workers find the same old rows."""
+    api, seed = world.api(), world.seed(quota=20)
+    for _ in range(12):
+        start(api, world.phone(), "registration", invite_code=link(api, seed.id)["code"])
+    world.work()
+    world.clock.advance(OLD)
+    store, gate = world.services.store, threading.Barrier(2)
+    tasks = [world.services.housekeeping.tasks[name] for name in ("forget_messages", "forget_verifications")]
+
+    def forget() -> None:
+        for task in tasks:
+            gate.wait(60)
+            store.transact(SYSTEM, task)
+
+    with ThreadPoolExecutor(2) as pool:
+        for worker in [pool.submit(forget) for _ in range(2)]:
+            worker.result()
+    assert count(world, "forgotten_verifications") == count(world, "forgotten_messages") == 12
+    assert count(world, "verifications") == count(world, "messages") == 0
 
 
 def test_a_number_that_nothing_refers_to_is_forgotten_and_can_come_again(world: World) -> None:
