@@ -26,7 +26,7 @@ import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -283,7 +283,15 @@ class Hasher:
 
     def rows(self, label: str, text: str) -> list[tuple[str, bytes]]:
         """Return (key id, hash) under every live key, for an index that must hold both in a rotation."""
-        return [(key.id, _mac(key, label, text.encode())) for key in self._keyring.live(self._purpose)]
+        return self.rows_of_many(label, (text,))[0]
+
+    def rows_of_many(self, label: str, texts: Iterable[str]) -> list[list[tuple[str, bytes]]]:
+        """Return what `rows` returns of each text; the keyring is looked at once."""
+        keys = self._keyring.live(self._purpose)
+        return [[(key.id, _mac(key, label, text.encode())) for key in keys] for text in texts]
+
+
+_NONCE: Final = 12
 
 
 class SealBroken(ValueError):
@@ -303,9 +311,18 @@ class Seal:
         return self._keyring.derived(key, "aesgcm", lambda: AESGCM(key.secret))
 
     def close(self, plain: bytes, row: str) -> bytes:
+        return self.close_many([(plain, row)])[0]
+
+    def close_many(self, values: Sequence[tuple[bytes, str]]) -> list[bytes]:
+        """Seal values, each with its row; the keyring is looked at once."""
         key = self._keyring.current(Purpose.SEAL)
-        name, nonce = key.id.encode(), os.urandom(12)
-        return bytes([len(name)]) + name + nonce + self._cipher(key).encrypt(nonce, plain, row.encode())
+        name, cipher = key.id.encode(), self._cipher(key)
+        head, chance = bytes([len(name)]) + name, os.urandom(_NONCE * len(values))
+        nonces = (chance[_NONCE * n : _NONCE * (n + 1)] for n in range(len(values)))
+        return [
+            head + nonce + cipher.encrypt(nonce, plain, row.encode())
+            for nonce, (plain, row) in zip(nonces, values, strict=True)
+        ]
 
     def open(self, sealed: bytes, row: str) -> bytes:
         """Raises: SealBroken."""
@@ -314,7 +331,7 @@ class Seal:
         if key is None:
             raise SealBroken("the key of a sealed value is not in the keyring")
         try:
-            return self._cipher(key).decrypt(sealed[at : at + 12], sealed[at + 12 :], row.encode())
+            return self._cipher(key).decrypt(sealed[at : at + _NONCE], sealed[at + _NONCE :], row.encode())
         except InvalidTag:
             raise SealBroken("a sealed value does not open in this row") from None
 

@@ -158,9 +158,12 @@ def parse(raw: object, policy: NumberPolicy = DEFAULT_POLICY) -> Number:
     """
     if not isinstance(raw, str) or _SHAPE.fullmatch(raw) is None:
         raise NumberRefused(Refusal.MALFORMED, "a phone number is '+' and 7 to 15 ASCII digits")
-    parsed = _assigned(raw)
-    kind = _kind(parsed)
-    country = phonenumbers.region_code_for_number(parsed) or NO_COUNTRY
+    parsed = _parsed(raw)
+    country = phonenumbers.region_code_for_number(parsed)
+    # What is of a kind is a valid number, and what is valid is of a kind: asking for both costs twice.
+    kind = NumberKind.UNKNOWN if country is None else _kind(parsed)
+    if country is None or kind is NumberKind.UNKNOWN:
+        raise _unassigned()
     if country == NO_COUNTRY and not policy.international_networks:
         raise NumberRefused(Refusal.KIND_REFUSED, "numbers of international networks are not accepted")
     if kind not in policy.kinds:
@@ -198,15 +201,16 @@ def country_code(e164: E164) -> str:
     return _split_country_code(e164)[0]
 
 
-def _assigned(raw: str) -> PhoneNumber:
-    """Parse into a number that can exist today, or refuse."""
+def _parsed(raw: str) -> PhoneNumber:
+    """Parse into what may be a number today, or refuse."""
     try:
-        parsed = phonenumbers.parse(current_form(raw), None)
+        return phonenumbers.parse(current_form(raw), None)
     except NumberParseException:
-        parsed = None
-    if parsed is None or not phonenumbers.is_valid_number(parsed):
-        raise NumberRefused(Refusal.UNASSIGNED, "this phone number is not assigned in any country")
-    return parsed
+        raise _unassigned() from None
+
+
+def _unassigned() -> NumberRefused:
+    return NumberRefused(Refusal.UNASSIGNED, "this phone number is not assigned in any country")
 
 
 def _canonical(parsed: PhoneNumber) -> E164:

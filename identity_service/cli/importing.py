@@ -225,7 +225,7 @@ def _bring(session: Session, newcomers: list[Newcomer], run_id: str) -> Brought:
 
 
 def _write_refused(records: Records, sheet: Sheet, out: IO[str]) -> int:
-    """Write the refused lines as the file has them, each with its line, code and detail."""
+    """Write the refused lines as the file has them (malformed ones as a text), each with its code."""
     from identity_service.importing.faults import Fault
     from identity_service.importing.records import ADDED
 
@@ -240,6 +240,8 @@ def _write_refused(records: Records, sheet: Sheet, out: IO[str]) -> int:
             continue
         count += 1
         told = dict(line.record) | {"line": line.number, "code": fault.code, "detail": sheet.detail(row)}
+        if line.text:
+            told["text"] = line.text
         if records.is_csv:
             writer.writerow(told)
         else:

@@ -45,8 +45,8 @@ class Column(Protocol):
     def slot(self) -> str:
         """Return where a value stands in SQLite's statement.
 
-        None and bytes cost its driver many times what numbers and texts do (it looks for an adapter of
-        theirs), so that the statement makes them.
+        None and bytes cost its driver more than numbers and texts do (it calls an adapter of theirs), so that
+        the statement makes them.
         """
 
     def objects(self, rows: slice) -> NDArray[np.object_]:

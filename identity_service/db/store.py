@@ -54,6 +54,16 @@ _OUT_OF_REACH: Final = (sqlite3.OperationalError, psycopg.OperationalError, psyc
 _REPEATABLE_SQLSTATES: Final = {"40001", "40P01"}  # serialization failure, deadlock
 
 
+def _itself(value: T) -> T:
+    return value
+
+
+# SQLite's driver looks long for an adapter of None and bytes before it binds them as they are: longer than
+# all the rest of the binding takes.
+sqlite3.register_adapter(type(None), _itself)
+sqlite3.register_adapter(bytes, _itself)
+
+
 class _Compiled:
     """A statement's text for one dialect, and the type of its rows.
 

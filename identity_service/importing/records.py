@@ -26,7 +26,7 @@ FIELDS: Final = (
     "last_seen_at",
 )
 NEEDED: Final = ("external_id", "inviter_external_id", "joined_at")
-ADDED: Final = ("line", "code", "detail")
+ADDED: Final = ("line", "code", "detail", "text")
 """What the file of refused lines adds to each.  Read over, so that it can be mended and imported itself."""
 LONGEST_LINE: Final = 1 << 16
 _BOM: Final = b"\xef\xbb\xbf"
@@ -37,11 +37,16 @@ Told = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: its number, and its record or what is wrong with it."""
+    """One line: its number, and its record or what is wrong with it.
+
+    Attributes:
+        text: of a malformed line, what stands there; cut where it is too long.
+    """
 
     number: int
     record: Record
     fault: Fault = Fault.NONE
+    text: str = ""
 
 
 class Records:
@@ -112,12 +117,15 @@ class Records:
             raise Misconfigured(f"{self.path} changed while it was read.")
 
     def _line(self, number: int, raw: bytes, read: Callable[[str], tuple[Record, Fault]]) -> Line:
-        if len(raw) > LONGEST_LINE:
-            return Line(number, {}, Fault.LINE_MALFORMED)
-        try:
-            return Line(number, *read(raw.decode()))
-        except (csv.Error, ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError among them
-            return Line(number, {}, Fault.LINE_MALFORMED)
+        if len(raw) <= LONGEST_LINE:
+            try:
+                record, fault = read(raw.decode())
+                if fault is not Fault.LINE_MALFORMED:
+                    return Line(number, record, fault)
+            # UnicodeDecodeError and JSONDecodeError are of the second kind.
+            except (csv.Error, ValueError, RecursionError):
+                pass
+        return Line(number, {}, Fault.LINE_MALFORMED, raw.decode(errors="backslashreplace").rstrip("\r\n"))
 
     def _csv_line(self, text: str) -> tuple[Record, Fault]:
         # Most lines have no quotes, and then their commas are all there is to see.

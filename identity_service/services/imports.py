@@ -100,6 +100,7 @@ class _Batch:
     known: dict[str, Known]
     phones: dict[E164, Phone]
     held: set[str]
+    level: str
     new: dict[str, NewMember] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     already_here: int = 0
@@ -177,7 +178,8 @@ class Imports:
         # In one order, so that two imports wait for each other's numbers and do not lock each other up.
         phones = self._phones.of_many(tx, [numbers[e164] for e164 in sorted(numbers)])
         held = self._members.held_among(tx, [phone.id for phone in phones.values()])
-        return _Batch(known=known, phones=phones, held=held)
+        level = self._policies.of(tx).members.first_level
+        return _Batch(known=known, phones=phones, held=held, level=level)
 
     def _sort_out(self, tx: Tx, batch: _Batch, place: int, newcomer: Newcomer, member_id: str) -> None:
         there = batch.known.get(newcomer.external_id)
@@ -195,15 +197,17 @@ class Imports:
         if phone is not None and phone.id in batch.held:
             batch.refused[place] = "phone_taken"
             return
-        batch.new[member_id] = self._member(tx, newcomer, inviter, phone)
+        batch.new[member_id] = self._member(tx, newcomer, inviter, phone, batch.level)
         batch.ids[newcomer.external_id] = member_id
         batch.known[newcomer.external_id] = _known(member_id, newcomer, inviter)
 
-    def _member(self, tx: Tx, newcomer: Newcomer, inviter: Known | None, phone: Phone | None) -> NewMember:
+    def _member(
+        self, tx: Tx, newcomer: Newcomer, inviter: Known | None, phone: Phone | None, level: str
+    ) -> NewMember:
         name = newcomer.campaign
         return NewMember(
             phone=phone,
-            level=self._policies.of(tx).members.first_level,
+            level=level,
             generation=_generation(inviter),
             inviter_id=None if inviter is None else inviter.id,
             campaign_id=None if name is None else self._invites.campaign_id(tx, name),

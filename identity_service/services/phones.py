@@ -97,7 +97,7 @@ class Phones:
         if phone is not None:
             return phone
         phone = _phone(self._ids.new("phn"), number)
-        tx.run(_ADD, **self._row(tx, phone, number))
+        tx.run(_ADD, **self._rows(tx, [phone], [number])[0])
         made = [
             tx.run(_INDEX, lookup=lookup, phone_id=phone.id, key_id=key_id)
             for key_id, lookup in self._hasher.rows("phone", number.e164)
@@ -111,8 +111,7 @@ class Phones:
 
     def find_many(self, tx: Tx, numbers: Sequence[Number]) -> dict[E164, Phone]:
         """Return the rows of those numbers that are known."""
-        hashes = {number.e164: self._hasher.rows("phone", number.e164) for number in numbers}
-        return self._found(tx, hashes)
+        return self._found(tx, self._hashes(numbers))
 
     def of_many(self, tx: Tx, numbers: Sequence[Number]) -> dict[E164, Phone]:
         """Return the rows of different numbers, made now where they are new.
@@ -120,17 +119,19 @@ class Phones:
         Raises:
             Refused: `phones_raced`: another transaction met one of them at the same time; begin again.
         """
-        hashes = {number.e164: self._hasher.rows("phone", number.e164) for number in numbers}
+        hashes = self._hashes(numbers)
         known = self._found(tx, hashes)
         new = [number for number in numbers if number.e164 not in known]
-        made: list[dict[str, object]] = []
+        made = [
+            _phone(phone_id, number)
+            for number, phone_id in zip(new, self._ids.many("phn", len(new)), strict=True)
+        ]
         index: list[dict[str, object]] = []
-        for number, phone_id in zip(new, self._ids.many("phn", len(new)), strict=True):
-            phone = known[number.e164] = _phone(phone_id, number)
-            made.append(self._row(tx, phone, number))
+        for number, phone in zip(new, made, strict=True):
+            known[number.e164] = phone
             for key_id, lookup in hashes[number.e164]:
-                index.append({"lookup": lookup, "phone_id": phone_id, "key_id": key_id})
-        tx.load(_ADD_MANY, made)
+                index.append({"lookup": lookup, "phone_id": phone.id, "key_id": key_id})
+        tx.load(_ADD_MANY, self._rows(tx, made, new))
         if tx.load(_INDEX_MANY, index) != len(index):
             raise Refused("phones_raced", "Another transaction met one of these numbers at the same time.")
         return known
@@ -144,15 +145,23 @@ class Phones:
             for row in tx.among(_FIND_MANY, list(by_hash))
         }
 
-    def _row(self, tx: Tx, phone: Phone, number: Number) -> dict[str, object]:
-        return {
-            "id": phone.id,
-            "sealed": self._seal.close(number.e164.encode(), phone.id),
-            "country": phone.country,
-            "kind": phone.kind,
-            "masked": phone.masked,
-            "first_seen_at": tx.now,
-        }
+    def _hashes(self, numbers: Sequence[Number]) -> dict[E164, list[tuple[str, bytes]]]:
+        e164 = [number.e164 for number in numbers]
+        return dict(zip(e164, self._hasher.rows_of_many("phone", e164), strict=True))
+
+    def _rows(self, tx: Tx, made: Sequence[Phone], numbers: Sequence[Number]) -> list[dict[str, object]]:
+        plain = [(number.e164.encode(), phone.id) for phone, number in zip(made, numbers, strict=True)]
+        return [
+            {
+                "id": phone.id,
+                "sealed": sealed,
+                "country": phone.country,
+                "kind": phone.kind,
+                "masked": phone.masked,
+                "first_seen_at": tx.now,
+            }
+            for phone, sealed in zip(made, self._seal.close_many(plain), strict=True)
+        ]
 
     def get(self, tx: Tx, phone_id: str) -> Phone:
         row = tx.one(_GET, id=phone_id)

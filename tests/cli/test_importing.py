@@ -320,9 +320,23 @@ def test_bad_lines_are_skipped_on_demand_and_kept_to_be_mended(
         ("4", "cyd", "inviter_refused"),
         ("6", "", "line_malformed"),
     ]
+    assert [row["text"] for row in rows] == ["", "", '"eve']
     errors.write_text("\n".join(errors.read_text().replace(f"{PHONES[0]}x", PHONES[0]).splitlines()[:3]))
     assert run.json("import", str(errors))["written"] == 2
     assert _members(world)["cyd"].inviter == "bob"
+
+
+def test_a_malformed_line_is_kept_as_it_stands_whatever_it_is(
+    run: Terminal, world: World, tmp_path: Path
+) -> None:
+    errors, file = tmp_path / "refused.ndjson", tmp_path / "x.ndjson"
+    file.write_bytes(b'{"external_id":\r\n[1]\n\xff\xfe{}\n{"external_id":"' + b"a" * (1 << 16) + b'"}\n')
+    run("import", str(file), "--errors", str(errors), code=1)
+    kept = [json.loads(line) for line in errors.read_text().splitlines()]
+    assert [row["code"] for row in kept] == ["line_malformed"] * 4
+    assert [row["text"] for row in kept[:3]] == ['{"external_id":', "[1]", "\\xff\\xfe{}"]
+    assert kept[3]["text"].startswith('{"external_id":"aaa')
+    assert len(kept[3]["text"]) == (1 << 16) + 1
 
 
 def test_a_dry_run_checks_and_writes_nothing(run: Terminal, world: World, tmp_path: Path) -> None:

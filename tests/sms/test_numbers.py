@@ -284,3 +284,20 @@ def test_the_geocoder_stays_unloaded() -> None:
 def test_no_cache_keeps_numbers_in_memory() -> None:
     assert not hasattr(parse, "cache_info")
     assert "cache" not in inspect.getsource(numbers).replace("no cache", "")
+
+
+def test_what_is_of_a_kind_is_what_phonenumbers_calls_valid() -> None:
+    """`parse` asks only for the kind; the examples, and what is near them, say that this asks for both."""
+    near = {raw[:-2] + tail for _, _, raw in EXAMPLES for tail in ("00", "9", "999", "47")}
+    checked = 0
+    for raw in {raw for _, _, raw in EXAMPLES} | near:
+        try:
+            found = phonenumbers.parse(raw, None)
+        except phonenumbers.NumberParseException:
+            continue
+        is_of_a_kind = phonenumbers.region_code_for_number(found) is not None and (
+            phonenumbers.number_type(found) != phonenumbers.PhoneNumberType.UNKNOWN
+        )
+        assert is_of_a_kind == phonenumbers.is_valid_number(found), raw
+        checked += 1
+    assert checked > len(EXAMPLES)
