@@ -26,6 +26,8 @@ ROWS: Final = 20_000
 """Rows that are put into the store's form at once."""
 _SLOTS: Final = 2_000
 """Values of one statement on SQLite, which then judges `state IN (…)` without building its list a row."""
+_SORTING_KB: Final = 131_072
+_SORTERS: Final = 2
 _HEAD: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TAIL: Final = struct.pack(">h", -1)
 
@@ -255,6 +257,10 @@ def prepare_sqlite_to_fill(cursor: Any) -> None:
     of them a second time.
     """
     cursor.execute("PRAGMA foreign_keys=OFF")
+    # Indexes are sorted in a little memory and in files, however many rows there are, by a second core, too.
+    cursor.execute("PRAGMA temp_store=FILE")
+    cursor.execute(f"PRAGMA cache_size=-{_SORTING_KB}")
+    cursor.execute(f"PRAGMA threads={_SORTERS}")
     with suppress(sqlite3.OperationalError):
         cursor.execute("PRAGMA journal_mode=DELETE")
 

@@ -433,3 +433,4 @@ def _prepare_sqlite(cursor: Any) -> None:
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA cache_size=-32768")
     cursor.execute("PRAGMA temp_store=MEMORY")
+    cursor.execute("PRAGMA threads=0")
