@@ -206,6 +206,20 @@ _MESSAGES: Final[dict[str, Any]] = {
         "words": "If it does not come, send it again then.",
     },
 }
+_TRIED: Final[dict[str, Any]] = {"failure": None, "provider_code": None, "why": None, "took_ms": None}
+_OPERATORS_MESSAGE: Final[dict[str, Any]] = _MESSAGES["data"][0] | {
+    "subject_id": "inv_01k0te9q6bxv2m4d8s1c7hwj0kyp",
+    "phone": {"masked": "+7*********67", "country": "RU"},
+    "provider": "twilio",
+    "attempts": 1,
+    "cost": 0.4,
+    "charged": 0.38,
+    "came_back_at": None,
+    "timeline": [
+        entry | _TRIED | ({"why": "first_in_route", "took_ms": 380} if entry["what"] == "accepted" else {})
+        for entry in _MESSAGES["data"][0]["timeline"]
+    ],
+}
 
 
 def _page(item: dict[str, Any]) -> dict[str, Any]:
@@ -250,6 +264,7 @@ _OF_MODEL: Final[Mapping[type[BaseModel], dict[str, Any]]] = {
     },
     s.VerificationOut: _VERIFICATION,
     ms.MessagesOut: _MESSAGES,
+    ms.OperatorsMessageOut: _OPERATORS_MESSAGE,
     s.MemberOut: _MEMBER_OUT,
     s.RegisteredOut: {
         "member": _MEMBER_OUT,

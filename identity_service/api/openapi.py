@@ -61,6 +61,7 @@ _IDS: Final[Mapping[str, tuple[str, str]]] = {
     "recovery_id": ("rec", "rec_01k0tg7n2c5v8x1m4q6w9y3b0dhk"),
     "member_id": ("mem", "mem_01k0tf55mn9s0j7qdpmwvwrxj2a3"),
     "decision_id": ("gdn", "gdn_01k0tm4c2p6r8t0w2y4a6c8e0g2j"),
+    "message_id": ("msg", "msg_01k0te9q6c4m8w2x5z7b9d1f3h5j"),
     "sanction_id": ("san", "san_01k0th4m6p8s0v2x4z6b8d0f2h4k"),
 }
 _NAMES: Final[Mapping[str, list[str]]] = {"report": list(REPORTS)}

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, select, update
 
 from identity_service.db.store import Statement, Tx, insert_if_new
 from identity_service.db.tables import message_events, messages, phones
+from identity_service.errors import not_found
 from identity_service.ports import Instant
 from identity_service.services import progress
 from sms.fate import ConfirmedBy, Happening, confirmed_by, words
@@ -40,7 +41,7 @@ _story = (
         messages.c.channel,
         messages.c.state,
         messages.c.reason,
-        messages.c.failure,
+        messages.c.failure.label("failed_last"),  # beside each attempt's own
         messages.c.segments,
         messages.c.cost,
         messages.c.charged,
@@ -178,6 +179,13 @@ class Timeline:
     def of_message(self, tx: Tx, message_id: str) -> Story | None:
         return next(iter(_stories(tx.all(_OF_MESSAGE, message=message_id))), None)
 
+    def must_tell(self, tx: Tx, message_id: str) -> Story:
+        """Raises: Refused `not_found`."""
+        story = self.of_message(tx, message_id)
+        if story is None:
+            raise not_found("message")
+        return story
+
 
 def _stories(rows: list[Any]) -> list[Story]:
     return [_tell(list(group)) for _, group in groupby(rows, key=lambda row: row.id)]
@@ -194,7 +202,7 @@ def _tell(rows: list[Any]) -> Story:
         channel=first.channel,
         state=first.state,
         reason=first.reason,
-        failure=first.failure and FailureKind(first.failure),
+        failure=first.failed_last and FailureKind(first.failed_last),
         segments=first.segments,
         cost=first.cost,
         charged=first.charged,

@@ -30,6 +30,8 @@ from tests.support.world import World
 CRASHES = 20
 LONG_LEASE = 60 * MINUTE
 _PATIENCE = 20.0
+_HELD = 20
+"""As many messages as a worker claims at once."""
 
 
 class Killed(BaseException):
@@ -44,6 +46,15 @@ def work_until_killed(url: str, ahead: int, settings: dict[str, Any]) -> None:
     claims.LEASE = LONG_LEASE  # type: ignore[misc]
     world = World(url, **settings)
     world.clock.advance(ahead)
+    world.worker.run()
+
+
+def work_until_stopped(url: str, ahead: int, settings: dict[str, Any]) -> None:
+    """In a process of its own: a worker that finishes what it began when it is told to stop."""
+    claims.LEASE = LONG_LEASE  # type: ignore[misc]
+    world = World(url, **settings)
+    world.clock.advance(ahead)
+    world.worker.stop_on_signals()
     world.worker.run()
 
 
@@ -80,6 +91,40 @@ def test_a_worker_killed_between_the_providers_yes_and_its_own_mark_loses_nothin
     assert [rig.sent_to(phone) for phone in phones] == [2] * CRASHES, "at most one more for each crash"
     rig.world.clock.advance(DAY)
     assert rig.deliver() == 0
+
+
+@pytest.mark.race
+def test_a_worker_killed_among_others_loses_nothing_and_only_what_it_held_goes_twice(
+    rig: Rig, store_url: str, twilio: TwilioStandIn
+) -> None:
+    """Fault: two workers in a rush, and one of them is killed with a batch in its hands."""
+    phones = [rig.world.phone() for _ in range(40)]
+    for phone in phones:
+        rig.world.transact(partial(_invite_by_campaign, rig, phone))
+        twilio.go_wrong(Fault(trouble=Trouble.ACCEPT_SLOWLY, seconds=0.3))
+    settings = twilio_settings(twilio.base_url)
+    ahead = rig.world.clock.ahead
+    killed = start(work_until_killed, store_url, ahead, settings)
+    other = start(work_until_stopped, store_url, ahead, settings)
+    assert killed.pid is not None
+    assert other.pid is not None
+    try:
+        wait_for(lambda: len(twilio.messages) >= 4)
+        os.kill(killed.pid, signal.SIGKILL)
+        wait_for(lambda: all(row.state in ("sending", "sent") for row in rig.rows()))
+    finally:
+        os.kill(other.pid, signal.SIGTERM)
+        for worker in (killed, other):
+            worker.join(_PATIENCE)
+    held = sum(row.state == "sending" for row in rig.rows())
+    assert held <= _HELD, "a worker that is told to stop finishes what it began"
+    rig.world.clock.advance(LONG_LEASE)
+    while rig.deliver():
+        pass
+    assert {row.state for row in rig.rows()} == {"sent"}
+    times = [rig.sent_to(phone) for phone in phones]
+    assert set(times) <= {1, 2}
+    assert times.count(2) <= held
 
 
 def test_a_receipt_saves_the_message_that_a_dead_worker_could_not_mark(rig: Rig) -> None:

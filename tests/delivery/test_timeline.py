@@ -49,6 +49,25 @@ def test_an_invites_whole_journey_is_told(rig: Rig) -> None:
     assert advice(rig, path)["step"] == "nothing"
 
 
+def test_an_operator_reads_the_whole_of_one_message(rig: Rig) -> None:
+    phone = rig.world.phone()
+    invite = rig.invite(phone)
+    rig.fail(503)
+    rig.deliver()
+    rig.wait_until_due()
+    rig.deliver()
+    path = f"/v1/messages/{story(rig, f'/v1/invites/{invite}')['id']}"
+    told = ok(rig.api.get(path))
+    assert (told["subject_id"], told["provider"], told["attempts"]) == (invite, "twilio", 2)
+    _, refused, accepted = told["timeline"]
+    assert (refused["failure"], refused["provider_code"]) == ("unavailable", "http_503")
+    assert (accepted["why"], accepted["took_ms"] >= 0) == ("first_in_route", True)
+    assert told["cost"] > 0
+    assert phone not in str(told)
+    no(rig.api.get("/v1/messages/msg_nobody"), 404, "not_found")
+    no(rig.world.api("invites:read", "verifications:write").get(path), 403, "scope_missing")
+
+
 def test_under_country_code_1_a_delivery_is_told_as_the_carriers_word(rig: Rig) -> None:
     path = f"/v1/invites/{rig.invite('+14155552671')}"
     rig.deliver()

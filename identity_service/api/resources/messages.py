@@ -10,6 +10,19 @@ from identity_service.services.clients import Scope
 
 @operation(
     "GET",
+    "/v1/messages/{message_id}",
+    tag="Messages",
+    summary="Read a message as operators do",
+    scope=Scope.ADMIN,
+    answers={200: s.OperatorsMessageOut},
+)
+def get_message(call: Call) -> Work:
+    """All that is known of one message: each attempt, why it went to whom, what it cost. Never its text."""
+    return Work(lambda tx: call.services.timeline.must_tell(tx, call.values["message_id"]), render.operators)
+
+
+@operation(
+    "GET",
     "/v1/invites/{invite_id}/messages",
     tag="Messages",
     summary="Follow an invite's messages",
