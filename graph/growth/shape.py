@@ -101,7 +101,13 @@ def tree(view: View) -> Report:
             _branches(view),
         ),
         maturing=young,
-        notes=(Said("Members of the last 30 days may still invite."),) if young else (),
+        notes=(
+            *((Said("Members of the last 30 days may still invite."),) if young else ()),
+            Said(
+                "Branches stand by the lower limit of their ban rates. One may lie within another: its"
+                " members count in both."
+            ),
+        ),
     )
 
 

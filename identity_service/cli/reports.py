@@ -19,6 +19,10 @@ from identity_service.services.reports import Wanted, as_csv, table_named
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SHOWN: Final = 40
 """So many rows of a table stand on a terminal; a pipe gets all."""
+_WHOLE: Final = 100
+"""From so many on nobody reads a ratio's decimals."""
+_WORDS: Final = ("step", "became")
+"""Columns that hold words of ours."""
 _SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -113,13 +117,29 @@ def _show(report: Report, tables: tuple[Table, ...]) -> None:
                 if column.name in table.y:
                     click.echo(f"  {sparkline(table.column(column.name))}  {column.title}")
         columns = [column for column in table.columns if not _is_limit(column, table)]
-        rows = table.records()[-_SHOWN:] if table.chart is Chart.LINE else table.records()[:_SHOWN]
+        rows = _kept(table)
         print_table(
             [column.title for column in columns],
             ([_cell(row, column) for column in columns] for row in rows),
         )
         if len(table.rows) > len(rows):
             message(f"{len(table.rows) - len(rows)} rows more; see --table {table.name} --csv.")
+
+
+def _kept(table: Table) -> list[dict[str, Cell]]:
+    """Return what a terminal shows: of a table in time the sums and the last rows of each line."""
+    rows = table.records()
+    if len(rows) <= _SHOWN:
+        return rows
+    if table.chart is not Chart.LINE or table.x is None:
+        return rows[:_SHOWN]
+    lines = list(dict.fromkeys(row[table.by] for row in rows)) if table.by else [None]
+    kept = []
+    for line in lines:
+        of_line = [row for row in rows if table.by is None or row[table.by] == line]
+        sums = [row for row in of_line if row[table.x] is None]
+        kept += sums + [row for row in of_line if row[table.x] is not None][-(_SHOWN // len(lines)) :]
+    return kept
 
 
 def _is_limit(column: Column, table: Table) -> bool:
@@ -133,6 +153,8 @@ def _cell(row: dict[str, Cell], column: Column) -> str | None:
         return None
     if column.unit is Unit.FLAG:
         return "~" if value else ""
+    if column.name in _WORDS:
+        return str(value).replace("_", " ")
     text = _number(value, column.unit)
     low, high = (row[name] if name else None for name in (column.low, column.high))
     if low is None or high is None:
@@ -146,7 +168,7 @@ def _number(value: Cell, unit: Unit) -> str:
         case Unit.SHARE:
             return f"{float(value):.1%}"
         case Unit.RATIO:
-            return f"{float(value):.2f}"
+            return f"{float(value):,.0f}" if abs(float(value)) >= _WHOLE else f"{float(value):.2f}"
         case Unit.MONEY:
             return f"${float(value):.4f}"
         case Unit.COUNT:

@@ -133,7 +133,12 @@ def _summary(viewer: Viewer, tx: Tx, member: MemberView) -> dict[str, Any]:
 def _sum_of_trust(viewer: Viewer, trust: MemberTrust) -> str:
     """Return what the chart draws: each line from where the one before ended, the score last."""
     lines = trust.explanation.lines
-    sources = [viewer.say(f"trust.source.{line.source}") for line in lines]
+    sources = [
+        viewer.say.told(line.detail)
+        if line.source == "evidence"
+        else viewer.say(f"trust.source.{line.source}")
+        for line in lines
+    ]
     named = [
         f"{source} {viewer.names.label(str(line.member))}" if line.source in _NAMED_SOURCES else source
         for source, line in zip(sources, lines, strict=True)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from flask import Response
 
 from graph.growth.periods import Period
-from graph.growth.report import Cell, Chart, Column, Table, Unit
+from graph.growth.report import Cell, Chart, Column, Definition, Metric, Table, Unit
 from identity_service.dashboard.discretion import discreet
 from identity_service.dashboard.frame import Say, Viewer, asked, dashboard, page, signed_in
 from identity_service.dashboard.shapes import NOTHING, country, money, number, percent
@@ -25,6 +25,22 @@ from identity_service.services.reports import Answer, Preparing, Wanted, as_csv,
 FILTERS: Final = ("from", "to", "cohort", "root_id", "campaign", "country", "as_of")
 _DRAWN_LINES: Final = 6
 _DRAWN_BARS: Final = 40
+_EXPLAINED_BY: Final = {
+    "active_7": "active",
+    "active_28": "active",
+    "ban_rate_shrunk": "ban_rate",
+    "cost_a_member": "cost",
+    "cycle_p50": "cycle",
+    "dark_share": "dark",
+    "good": "score",
+    "i": "inviting",
+    "of_made": "waste",
+    "of_row": "matrix",
+    "p90_time": "median_time",
+    "quick_ratio": "accounting",
+    "taken": "conversion",
+}
+"""Columns that a figure of another name explains."""
 _DRAWN: Final = frozenset({Chart.LINE, Chart.BAR, Chart.FUNNEL})
 
 
@@ -40,12 +56,21 @@ class ShownCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A heading, and what it means where the report explains it."""
+
+    title: str
+    is_number: bool
+    metric: Metric | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShownTable:
     """A table for the page: headings, cells, and the drawing's data as JSON, where it is drawn."""
 
     name: str
     title: str
-    heads: tuple[tuple[str, bool], ...]
+    heads: tuple[Head, ...]
     rows: tuple[tuple[ShownCell, ...], ...]
     drawing: str | None
     as_tiles: bool
@@ -72,7 +97,7 @@ def report(viewer: Viewer, name: str) -> Response:
         waiting = _page(viewer, name, given, 202, preparing=answer)
         waiting.headers["Refresh"] = "2"
         return waiting
-    shown = [_shown(viewer, table) for table in answer.report.tables]
+    shown = _all_shown(viewer, answer)
     return _page(viewer, name, given, answer=answer, tables=shown)
 
 
@@ -92,7 +117,7 @@ def report_csv(viewer: Viewer, name: str, table: str) -> Response:
 def report_tables(viewer: Viewer, name: str) -> list[ShownTable]:
     """Return a report's tables without any filter, for another page; none while the network is being read."""
     answer = _answer(viewer, name, dict.fromkeys(FILTERS, ""))
-    return [] if isinstance(answer, Preparing) else [_shown(viewer, table) for table in answer.report.tables]
+    return [] if isinstance(answer, Preparing) else _all_shown(viewer, answer)
 
 
 def _page(viewer: Viewer, name: str, given: dict[str, str], status: int = 200, /, **more: Any) -> Response:
@@ -146,16 +171,28 @@ def _instant(text: str, pointer: str) -> Instant | None:
 # -- as it is read -----------------------------------------------------------------------------------------
 
 
-def _shown(viewer: Viewer, table: Table) -> ShownTable:
+def _all_shown(viewer: Viewer, answer: Answer) -> list[ShownTable]:
+    return [_shown(viewer, table, answer.report.definition) for table in answer.report.tables]
+
+
+def _shown(viewer: Viewer, table: Table, definition: Definition) -> ShownTable:
     if table.chart is Chart.HEAT and table.x is not None and table.by is not None:
         return _crossed(viewer, table, table.x, table.by)
     limits = {name for column in table.columns for name in (column.low, column.high) if name}
     places = {column.name: place for place, column in enumerate(table.columns)}
     columns = [column for column in table.columns if column.name not in limits]
+    metrics = {metric.name: metric for metric in definition.metrics}
     return ShownTable(
         name=table.name,
         title=viewer.say.told(table.title),
-        heads=tuple((viewer.say.told(column.title), _is_number(column)) for column in columns),
+        heads=tuple(
+            Head(
+                title=viewer.say.told(column.title),
+                is_number=_is_number(column),
+                metric=metrics.get(_EXPLAINED_BY.get(column.name, column.name)),
+            )
+            for column in columns
+        ),
         rows=tuple(tuple(_cell(viewer, column, row, places) for column in columns) for row in table.rows),
         drawing=_drawing(viewer, table),
         as_tiles=len(table.rows) == 1 and table.chart is Chart.NONE,
@@ -182,7 +219,10 @@ def _crossed(viewer: Viewer, table: Table, x: str, by: str) -> ShownTable:
         for one in down
     )
     corner = f"{viewer.say.told(columns[by].title)} ↓ {viewer.say.told(columns[x].title)} →"
-    heads = ((corner, False), *((_label(viewer, columns[x], place), True) for place in across))
+    heads = (
+        Head(title=corner, is_number=False),
+        *(Head(title=_label(viewer, columns[x], place), is_number=True) for place in across),
+    )
     title = viewer.say.told(table.title)
     return ShownTable(name=table.name, title=title, heads=heads, rows=rows, drawing=None, as_tiles=False)
 
@@ -263,8 +303,17 @@ def _drawing(viewer: Viewer, table: Table) -> str | None:
     along = _along(table, columns[table.x])
     labels = [_label(viewer, columns[table.x], place) for place in along]
     lines = _lines(viewer.say, table, columns, along)
-    unit = columns[table.y[0]].unit
-    return json.dumps({"kind": table.chart.value, "labels": labels, "lines": lines, "unit": unit.value})
+    drawn: dict[str, Any] = {
+        "kind": table.chart.value,
+        "labels": labels,
+        "lines": lines,
+        "unit": columns[table.y[0]].unit.value,
+        "named": columns[table.x].unit in (Unit.TEXT, Unit.MEMBER),
+    }
+    if "maturing" in columns and table.by is None:
+        at = {one[table.x]: one["maturing"] for one in table.records()}
+        drawn["open"] = [bool(at[place]) for place in along]
+    return json.dumps(drawn)
 
 
 def _along(table: Table, x: Column) -> list[Cell]:
@@ -282,6 +331,11 @@ def _label(viewer: Viewer, column: Column, cell: Cell) -> str:
     return _text(viewer.say, column, cell)
 
 
+def _part(say: Say, column: Column, group: Cell) -> str:
+    """Name the group that a line is of."""
+    return say("span.d", n=group) if column.name == "window_days" else _text(say, column, group)
+
+
 def _lines(say: Say, table: Table, columns: dict[str, Column], along: list[Cell]) -> list[dict[str, Any]]:
     """Return each line with a value, or a gap, for every place."""
     records = table.records()
@@ -297,7 +351,7 @@ def _lines(say: Say, table: Table, columns: dict[str, Column], along: list[Cell]
             column = columns[name]
             title = say.told(column.title)
             line = {
-                "name": title if group is None or table.by is None else f"{title}, {group}",
+                "name": title if group is None else f"{title}, {_part(say, columns[table.by or ''], group)}",
                 "values": values(name),
             }
             if column.low is not None and column.high is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from babel import Locale
 from babel.numbers import format_currency, format_decimal, format_percent
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from identity_service.ports import SECOND, Instant, rfc3339
 
@@ -29,7 +29,7 @@ def number(value: float | None, locale: str = "en") -> str:
     if value is None:
         return NOTHING
     places = "#,##0.##" if abs(value) >= 1 else "#,##0.###"
-    return str(format_decimal(value, format=places, locale=locale))
+    return str(format_decimal(value, format=places, locale=locale)).replace("-", "\N{MINUS SIGN}")
 
 
 def money(dollars: float | None, locale: str = "en") -> str:
@@ -66,6 +66,15 @@ def pairs(data: str) -> list[tuple[str, Any]]:
     ]
 
 
+def coded(text: str) -> Markup:
+    """Set what stands between grave accents, a name of the API, as code."""
+    parts = str(text).split("`")
+    marked = (
+        Markup("<code>{}</code>").format(one) if place % 2 else escape(one) for place, one in enumerate(parts)
+    )
+    return Markup("").join(marked)
+
+
 def dash(value: Any) -> Any:
     return NOTHING if value is None or value == "" else value
 
@@ -78,5 +87,6 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "signed": signed,
     "country": country,
     "pairs": pairs,
+    "coded": coded,
     "dash": dash,
 }

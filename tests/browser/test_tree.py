@@ -95,7 +95,7 @@ def test_the_tree_is_walked_by_keyboard_and_searched(tab: Tab, network: str) -> 
 
 
 def test_the_tree_fits_a_phone(new_tab: Callable[..., Tab], network: str) -> None:
-    tab = new_tab(NARROW)
+    tab = new_tab(NARROW, locale="ru")
     tab.sign_in()
     tab.open(f"/dashboard/tree?root={network}")
     painted(tab)

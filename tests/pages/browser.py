@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from werkzeug.test import TestResponse
 
 from tests.pages.page import Page
 from tests.support.world import World
+
+RECOVERY_CODE = re.compile(r"\b[0-9a-z]{4}(?:-[0-9a-z]{4}){3}\b")
 
 
 @dataclass
@@ -119,3 +122,23 @@ def invited_by_sms(world: World, phone: str) -> str:
 def members_of(world: World) -> list[dict[str, Any]]:
     listed: Any = world.api().get("/v1/members").json
     return list(listed["data"])
+
+
+def at_code(world: World, phone: str, browser: Browser | None = None, path: str = "") -> Browser:
+    """Bring a browser to where the one-time code is asked for."""
+    browser = browser or Browser(world)
+    browser.open(path or invited(world)["path"])
+    browser.send("/phone", phone=phone)
+    assert browser.title in ("Enter the code", "Введите код"), browser.at.text
+    return browser
+
+
+def joined(world: World, phone: str) -> Browser:
+    browser = at_code(world, phone)
+    browser.send("/code", otp=world.otp(phone))
+    assert browser.title == "Welcome to Identity", browser.at.text
+    return browser
+
+
+def path_of(browser: Browser) -> str:
+    return str(browser.at.request.path)

@@ -20,11 +20,18 @@
   };
   const write = (unit) => (value) => (value === null ? "–" : (written[unit] ?? number({ maximumFractionDigits: 3 }))(value));
 
-  const axis = (unit) => ({
+  // Steps of a span are whole units, as those of a number are whole tens.
+  const step = (given) => {
+    if (given?.unit !== "span") return undefined;
+    const most = Math.max(1, ...given.lines.flatMap((line) => line.values.filter((value) => value !== null)));
+    const unit = (spans.find(([size]) => most >= size) ?? spans[3])[0];
+    return unit * ([1, 2, 5, 10, 20, 50, 100].find((n) => most / (unit * n) <= 6) ?? 200);
+  };
+  const axis = (given) => ({
     beginAtZero: true,
     grid: { color: read("line") },
     border: { display: false },
-    ticks: { color: read("quiet"), callback: write(unit), maxRotation: 0, autoSkipPadding: 12 },
+    ticks: { color: read("quiet"), callback: write(given?.unit), stepSize: step(given), maxRotation: 0, autoSkipPadding: 12 },
   });
   const named = () => ({ ...axis(), grid: { display: false }, ticks: { color: read("quiet"), maxRotation: 0, autoSkip: true, autoSkipPadding: 12 } });
 
@@ -36,19 +43,30 @@
     const colours = series();
     const datasets = given.lines.flatMap((line, n) => {
       const colour = colours[n % colours.length];
-      const own = { label: line.name, data: line.values, borderColor: colour, backgroundColor: colour, borderWidth: 2, pointRadius: given.labels.length > 40 ? 0 : 2.5, tension: 0, spanGaps: false };
+      const own = { label: line.name, data: line.values, borderColor: colour, backgroundColor: colour, borderWidth: 2, pointRadius: given.labels.length > 40 ? 0 : 2.5, tension: 0, spanGaps: false, segment: { borderDash: (at) => (given.open?.[at.p1DataIndex] ? [5, 4] : undefined) } };
       return line.low ? [own, band(line, colour, "low", false), band(line, colour, "high", "-1")] : [own];
     });
-    return { type: "line", data: { labels: given.labels, datasets }, options: options(given, { x: named(), y: axis(given.unit) }) };
+    return { type: "line", data: { labels: given.labels, datasets }, options: options(given, { x: named(), y: axis(given) }) };
   };
 
   const bars = (given, across) => {
     const colours = series();
     const datasets = given.lines.map((line, n) => ({ label: line.name, data: line.values, backgroundColor: colours[n % colours.length], borderRadius: 4, maxBarThickness: 26 }));
-    const scales = across ? { x: axis(given.unit), y: named() } : { x: named(), y: axis(given.unit) };
+    const scales = across ? { x: axis(given), y: named() } : { x: named(), y: axis(given) };
     const made = options(given, scales);
     if (across) made.indexAxis = "y";
-    return { type: "bar", data: { labels: given.labels, datasets }, options: made };
+    return { type: "bar", data: { labels: across ? given.labels.map(folded) : given.labels, datasets }, options: made };
+  };
+
+  // A long name goes over several lines where the screen is narrow: the chart would cut it off.
+  const folded = (name) => {
+    if (innerWidth > 700 || name.length <= 15) return name;
+    const lines = [""];
+    for (const word of name.split(" ")) {
+      if (lines.at(-1).length + word.length > 15 && lines.at(-1)) lines.push("");
+      lines.push(`${lines.pop()} ${word}`.trim());
+    }
+    return lines;
   };
 
   // Each line begins where the one before ended; the last stands for the whole.
@@ -60,7 +78,7 @@
     const made = options(given, { x: axis(), y: { ...named(), ticks: { color: read("ink"), autoSkip: false } } });
     made.indexAxis = "y";
     made.plugins.tooltip.callbacks = { label: (item) => number({ signDisplay: "always", maximumFractionDigits: 3 })(item.dataIndex === steps.length ? at : given.values[item.dataIndex]) };
-    return { type: "bar", data: { labels: [...given.labels, given.total], datasets: [{ data, backgroundColor: colour, borderRadius: 3, maxBarThickness: 22, minBarLength: 2 }] }, options: made };
+    return { type: "bar", data: { labels: [...given.labels.map(folded), given.total], datasets: [{ data, backgroundColor: colour, borderRadius: 3, maxBarThickness: 22, minBarLength: 2 }] }, options: made };
   };
 
   const options = (given, scales) => ({
@@ -75,14 +93,16 @@
     },
   });
 
-  const kinds = { line: lines, bar: (given) => bars(given, given.labels.length > 12), funnel: (given) => bars(given, true), sum: sums };
+  const lying = (given) => given.labels.length > 12 || given.kind === "funnel" || (given.named && given.labels.some((name) => name.length > 7));
+  const kinds = { line: lines, bar: (given) => bars(given, lying(given)), funnel: (given) => bars(given, true), sum: sums };
 
   const draw = () => {
     while (drawn.length) drawn.pop().destroy();
     for (const canvas of document.querySelectorAll("canvas[data-drawing]")) {
       const given = JSON.parse(canvas.dataset.drawing);
-      const rows = given.kind === "sum" ? given.labels.length + 1 : given.kind === "line" ? 0 : given.labels.length > 12 || given.kind === "funnel" ? given.labels.length : 0;
-      canvas.parentElement.style.setProperty("height", `${Math.max(rows ? 90 : 300, rows * 28 + 60)}px`);
+      const rows = given.kind === "sum" ? given.labels.length + 1 : given.kind !== "line" && lying(given) ? given.labels.length : 0;
+      const more = given.labels.reduce((sum, name) => sum + Math.max(0, [folded(name)].flat().length - 2) * 14, 0);
+      canvas.parentElement.style.setProperty("height", `${rows ? Math.max(90, rows * 28 + 60 + more) : 300}px`);
       drawn.push(new Chart(canvas, kinds[given.kind](given)));
     }
   };
