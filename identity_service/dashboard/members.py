@@ -7,7 +7,7 @@ sanctions and history are for administrators.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -120,9 +120,11 @@ def _summary(viewer: Viewer, tx: Tx, member: MemberView) -> dict[str, Any]:
     above = services.members.ancestors(tx, member.id, Paging(limit=_PATH_SHOWN))
     decision = services.eligibility.decide(tx, member.id)
     trust = services.trust.explain(tx, member.id)
+    known = {one.id: one.external_id for one in above.data}
     return {
         "trust": trust,
-        "drawing": _sum_of_trust(viewer, trust),
+        "drawing": _sum_of_trust(viewer, trust, known),
+        "known": known,
         "path": list(reversed(above.data)),
         "path_cut": above.has_more,
         "decision": decision,
@@ -130,7 +132,7 @@ def _summary(viewer: Viewer, tx: Tx, member: MemberView) -> dict[str, Any]:
     }
 
 
-def _sum_of_trust(viewer: Viewer, trust: MemberTrust) -> str:
+def _sum_of_trust(viewer: Viewer, trust: MemberTrust, known: Mapping[str, str | None]) -> str:
     """Return what the chart draws: each line from where the one before ended, the score last."""
     lines = trust.explanation.lines
     sources = [
@@ -140,7 +142,9 @@ def _sum_of_trust(viewer: Viewer, trust: MemberTrust) -> str:
         for line in lines
     ]
     named = [
-        f"{source} {viewer.names.label(str(line.member))}" if line.source in _NAMED_SOURCES else source
+        f"{source} {viewer.names.label(str(line.member), known.get(str(line.member)))}"
+        if line.source in _NAMED_SOURCES
+        else source
         for source, line in zip(sources, lines, strict=True)
     ]
     return json.dumps(

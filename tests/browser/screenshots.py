@@ -22,6 +22,7 @@ from identity_service.db import migrate
 from identity_service.db.store import prepare_engine
 from identity_service.demo import seed_demo
 from identity_service.ports import DAY
+from identity_service.services.demo_rows import generate
 from tests.browser.conftest import NARROW, WIDE, Site
 from tests.support.browser import find_browser
 from tests.support.network import plant
@@ -84,7 +85,15 @@ def _network(site: Site) -> str:
     return ids[1]
 
 
+def _large(site: Site) -> None:
+    """Fill the store with a network in which everything happens: what the reports are shown with."""
+    services = site.world.services
+    midnight = site.world.clock.now() // DAY * DAY
+    generate(services.store, OPERATOR, count=3_000, seed=4, until=midnight, level="new", told=lambda *_: None)
+
+
 def shots(site: Site) -> list[Shot]:
+    _large(site)
     demo = seed_demo(site.world.services, OPERATOR)
     dov = demo.members["demo-dov"]
     root = _network(site)
@@ -99,7 +108,7 @@ def shots(site: Site) -> list[Shot]:
             scheme="dark",
             prepare=_painted,
         ),
-        Shot(name="report", path="/dashboard/reports/geography"),
+        Shot(name="report", path="/dashboard/reports/k-factor?cohort=month"),
         Shot(name="overview-phone", path="/dashboard", size=NARROW),
         Shot(name="phones", path="/dashboard/phones?to=%2B12025550143", prepare=_play),
     ]
