@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import BigInteger, bindparam, case, func, literal_column, select
 
 from identity_service import telemetry
 from identity_service.crypto import Hasher
@@ -19,7 +19,7 @@ from identity_service.db.store import Statement, Tx
 from identity_service.db.tables import members
 from identity_service.errors import Refused
 from identity_service.policy.guarding import GuardRules
-from identity_service.ports import Instant
+from identity_service.ports import SECOND, Instant
 from identity_service.services.guard_decisions import GuardDecisions, InForce, Subject
 from identity_service.services.guard_evidence import GuardEvidence, Sent, Tallied
 from identity_service.services.policy_book import PolicyBook
@@ -46,7 +46,26 @@ from sms.numbers import E164
 _HASH_CHARACTERS: Final = 24
 _EMPTY: Final = Tally()
 _EARLY: Final[tuple[Unit, ...]] = (Unit.PREFIX, Unit.INVITER, Unit.BRANCH)
-_LOCK = Statement(select(func.pg_advisory_xact_lock(bindparam("number")).label("mine")))
+_SEATS: Final = 3
+"""So many calls may wait for their turn at one prefix; the connections of all the others stay free."""
+_lock = bindparam("number", type_=BigInteger)
+_LOCK = Statement(select(func.pg_advisory_xact_lock(_lock).label("mine")))
+# CASE goes from left to right and stops: mine at once, or a seat to wait on, or neither.
+_TURN = Statement(
+    select(
+        case(
+            (func.pg_try_advisory_xact_lock(_lock), literal_column("'mine'")),
+            *(
+                (
+                    func.pg_try_advisory_xact_lock(_lock + literal_column(str(seat << 60), BigInteger)),
+                    literal_column("'seat'"),
+                )
+                for seat in range(1, _SEATS + 1)
+            ),
+            else_=literal_column("'none'"),
+        ).label("turn")
+    )
+)
 _INVITER_OF = Statement(select(members.c.inviter_id).where(members.c.id == bindparam("member")))
 
 
@@ -144,7 +163,8 @@ class Guard:
 
     def _answer_own(self, tx: Tx, ask: Ask, sent: Sent) -> Answer:
         """Judge a login or recovery by how much was asked for around the number, never by answers."""
-        self._take_turns(tx, sent)
+        if not self._take_turns(tx, sent):
+            return Answer.WORK
         country = f"country.{ask.country}"
         match self._by_hand(tx, self.decisions.in_force(tx, [country]), ask.country):
             case "allow" | "monitor":
@@ -155,10 +175,19 @@ class Guard:
                 asked = self._evidence.asked(tx, sent)
                 return Answer.WORK if needs_work(asked, self._rules(tx).thresholds) else Answer.ALLOW
 
-    def _take_turns(self, tx: Tx, sent: Sent) -> None:
-        if tx.dialect == "postgresql":
-            # Two at once to one prefix must see each other; all others pass beside them.
-            tx.one(_LOCK, number=int(sent.prefix_key[:15], 16))
+    def _take_turns(self, tx: Tx, sent: Sent) -> bool:
+        """Wait until what was sent to the prefix can be seen; False where too many wait already.
+
+        Two at once to one prefix must see each other; all others pass beside them.  Whoever waits holds one
+        of the process's few connections, so that a crowd at one prefix would stop everybody.
+        """
+        if tx.dialect != "postgresql":
+            return True
+        number = int(sent.prefix_key[:15], 16)
+        turn = tx.one(_TURN, number=number).turn
+        if turn == "seat":
+            tx.one(_LOCK, number=number)
+        return bool(turn != "none")
 
     def _near(self, sent: Sent, units: Units) -> list[Near]:
         """Return the units of a message, the narrowest first."""
@@ -183,7 +212,8 @@ class Guard:
         return near
 
     def _answer(self, tx: Tx, ask: Ask, sent: Sent, near: list[Near]) -> Answer:
-        self._take_turns(tx, sent)
+        if not self._take_turns(tx, sent):
+            raise self._refusal(ask, tx.now + SECOND)
         found = self.decisions.in_force(tx, [*(one.key for one in near), f"country.{ask.country}"])
         match self._by_hand(tx, found, ask.country):
             case "allow":

@@ -445,6 +445,8 @@ class GuardEvidence:
         # Everywhere comes last: by then it is known how many countries are silent.
         for country in sorted({*known, *found}, key=lambda name: (name == EVERYWHERE, name)):
             row, batch = known.get(country), found.get(country, _NONE)
+            if row is not None and row.control_sent < 1 and country not in {*found, *ailing}:
+                continue  # neither moved nor silent
             rates = _rates(row, tx.now).decayed(tx.now, thresholds)
             control = (batch.control_sent, batch.control_good)
             lately = rates.with_judged(batch[:2], control)

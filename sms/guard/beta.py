@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import exp, lgamma, log
 from typing import Final
 
@@ -10,6 +11,7 @@ _STEPS: Final = 300
 _CLOSE: Final = 1e-12
 
 
+@lru_cache(maxsize=256)  # one message asks for the same share by several signals
 def share_below(bar: float, good: float, bad: float) -> float:
     """Return P(share < bar) where the share is Beta(good, bad): the regularised incomplete beta function.
 

@@ -72,6 +72,8 @@ def turn_of(standing: Standing | None, since: Tally, now: int, thresholds: Thres
     enough = thresholds.heal_after * standing.grade
     if now - standing.until >= thresholds.memory or since.good - since.bad >= enough:
         return Turn.HEALED
-    if since.bad > since.good:
+    # Silence is forgiven once for each day that nobody needed: who goes on asks as often by blocks of a day.
+    balance = since.good - since.bad + (now - standing.until) // thresholds.grades[-1]
+    if balance < 0:
         return Turn.WORSE
-    return Turn.PROBE if since.open <= since.good - since.bad else Turn.WAIT
+    return Turn.PROBE if since.open <= balance else Turn.WAIT

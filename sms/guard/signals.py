@@ -169,6 +169,8 @@ def _low_share(
     thresholds: Thresholds,
     fewest: int,
 ) -> Iterator[Finding]:
+    if not tally.judged:
+        return  # nothing can be found, and at most numbers nothing was ever judged
     sure = share_below(bar, *posterior)
     detail = f"{tally.good} of {tally.judged} codes came back; surely fewer than {bar:.0%}"
     if sure >= thresholds.block_at and tally.judged >= fewest:

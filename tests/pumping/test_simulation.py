@@ -5,15 +5,23 @@ from __future__ import annotations
 import pytest
 
 from identity_service.policy.rules import default_text, parse_policy
+from identity_service.pumping.attacks import ATTACKS
 from identity_service.pumping.simulation import Result, Run
 from identity_service.pumping.world import Scale
 
 POLICY = parse_policy(default_text(), "default.toml")
-SMALL = Scale(days=5, honest_a_day=100, attack=0.1)
+SMALL = Scale(days=5, honest_a_day=60, attack=0.1)
+QUARTER = Scale(days=6, honest_a_day=60, attack=0.25)
+SEEDS = [1, 2, 3]
+# What slips through until a range is known to be bad does not grow with an attack.  So the goal is asserted
+# where a small attack can show it; a quarter of the others is held against a bound of its own.  The whole of
+# them is in docs/guard.md.
+GOAL = {"burst": SMALL, "members": SMALL, "resends": SMALL, "rotating": QUARTER, "amplifier": QUARTER}
+BOUND = {"colluder": 0.88, "staged": 0.8, "slow": 0.8}
 
 
-def run(attack: str, seed: int, door: str = "ours") -> Result:
-    return Run(POLICY, seed, attack, door, SMALL).run()
+def run(attack: str, seed: int, door: str = "ours", scale: Scale = SMALL) -> Result:
+    return Run(POLICY, seed, attack, door, scale).run()
 
 
 def test_the_same_seed_gives_the_same_world() -> None:
@@ -21,10 +29,23 @@ def test_the_same_seed_gives_the_same_world() -> None:
     assert (first.lost, first.honest) == (again.lost, again.honest)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_burst_to_one_prefix_is_stopped_and_honest_people_are_not(seed: int) -> None:
-    found = run("burst", seed)
+def test_every_attack_is_held_to_something() -> None:
+    assert {*GOAL, *BOUND} == set(ATTACKS)
+
+
+@pytest.mark.parametrize("attack", GOAL)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_of_an_attack_95_percent_is_avoided_and_honest_people_are_not_blocked(seed: int, attack: str) -> None:
+    found = run(attack, seed, scale=GOAL[attack])
     assert found.avoided >= 0.95
+    assert found.honest.share <= 0.005
+    assert found.honest.locked_out == 0
+
+
+@pytest.mark.parametrize("attack", BOUND)
+def test_attacks_that_need_time_to_be_known_lose_most_of_a_quarter(attack: str) -> None:
+    found = run(attack, 1, scale=QUARTER)
+    assert found.avoided >= BOUND[attack]
     assert found.honest.share <= 0.005
     assert found.honest.locked_out == 0
 

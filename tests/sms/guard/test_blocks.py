@@ -55,6 +55,16 @@ def test_who_was_blocked_more_often_has_to_answer_more_often(grade: int) -> None
     assert turn_of(standing, Tally(good=3 * grade), 101, RULES) is Turn.HEALED
 
 
+def test_a_silence_long_after_a_block_blocks_nobody_again() -> None:
+    """A family that comes days after an attack on its range, and mistypes its first number."""
+    standing, day = Standing(grade=3, until=0), RULES.grades[-1]
+    assert turn_of(standing, Tally(bad=1), day - 1, RULES) is Turn.WORSE
+    assert turn_of(standing, Tally(bad=1), day, RULES) is Turn.PROBE
+    assert turn_of(standing, Tally(bad=1, open=1), day, RULES) is Turn.WAIT
+    assert turn_of(standing, Tally(bad=2), day, RULES) is Turn.WORSE
+    assert turn_of(standing, Tally(bad=2), 2 * day, RULES) is Turn.PROBE
+
+
 def test_a_block_refuses_until_its_time_is_over_to_the_microsecond() -> None:
     standing = Standing(grade=1, until=100)
     assert turn_of(standing, NOTHING, 99, RULES) is Turn.REFUSED
