@@ -178,7 +178,7 @@ class _Reader:
         read: dict[int, Reading] = {4: self._campaign_ids.of, 5: self._countries.of}
         people = self._keyed("mem", rows.MEMBERS, rows.ACTIVATED, read)
         who = Merge(self._before.members, old.members.joined, people[0], people[1], first=self._first)
-        read = {2: who.places.find, 3: self._campaign_ids.of}
+        read = {2: who.places.find, 3: self._campaign_ids.of, 4: _as_flags, 5: _as_small}
         issued = self._keyed("inv", rows.INVITES, rows.MOVED, read)
         what = Merge(self._before.invites, old.invites.issued, issued[0], issued[1], first=self._first)
         settled: dict[str, int] = {}
@@ -288,8 +288,8 @@ class _Reader:
             issued=what.column(old.issued, issued),
             issuer=what.column(who.followed(old.issuer), issuer),
             campaign=what.column(old.campaign, campaign),
-            by_sms=what.column(old.by_sms, by_sms.astype(np.bool_)),
-            uses=what.column(old.uses, uses.astype(np.int32)),
+            by_sms=what.column(old.by_sms, by_sms),
+            uses=what.column(old.uses, uses),
             **{
                 name: what.column(getattr(old, name), values)
                 for name, values in zip(_STEPS, steps, strict=True)
@@ -298,10 +298,10 @@ class _Reader:
 
     def _bans(self, who: Merge) -> Bans:
         # All of them, each time: they are few, and may be lifted at any time.
-        _, imposed, member, is_ban, expires, lifted = self._pages(rows.SANCTIONS, "", {2: who.places.find})
-        return Bans(
-            imposed=imposed, member=member, is_ban=is_ban.astype(np.bool_), expires=expires, lifted=lifted
+        _, imposed, member, is_ban, expires, lifted = self._pages(
+            rows.SANCTIONS, "", {2: who.places.find, 3: _as_flags}
         )
+        return Bans(imposed=imposed, member=member, is_ban=is_ban, expires=expires, lifted=lifted)
 
     def _appended(
         self, name: str, is_settled: NDArray[np.bool_], old: Any, new: Any, settled: dict[str, int]
@@ -323,7 +323,8 @@ class _Reader:
         return lambda ids: ids <= again
 
     def _entries(self, who: Merge, what: Merge, settled: dict[str, int]) -> Entries:
-        read: dict[int, Reading] = {0: self._settled("qle"), 2: who.places.find, 5: what.places.find}
+        read: dict[int, Reading] = {0: self._settled("qle"), 2: who.places.find, 3: _as_small, 4: _as_small}
+        read[5] = what.places.find
         if self._first:
             lots, batch_of = self._pages(rows.LOTS, "", {1: self._batches.of})
             lot_places = Places(lots)
@@ -341,8 +342,8 @@ class _Reader:
             Entries(
                 at=at,
                 member=member,
-                kind=kind.astype(np.int32),
-                amount=amount.astype(np.int32),
+                kind=kind,
+                amount=amount,
                 invite=invite,
                 batch=batch,
             ),
@@ -387,12 +388,12 @@ class _Reader:
             first = heard // BLOCK_DAYS
         parts = [old.picked(old.block < first)]
         for block in range(first, today // BLOCK_DAYS + 1):
-            member, days = self._pages(rows.ACTIVITY, "", {0: who.places.find}, block=block)
+            member, days = self._pages(rows.ACTIVITY, "", {0: who.places.find, 1: _as_small}, block=block)
             parts.append(
                 Activity(
                     member=member,
                     block=np.full(len(member), block, dtype=np.int32),
-                    days=days.astype(np.int32),
+                    days=days,
                 )
             )
         return Activity(
@@ -400,6 +401,14 @@ class _Reader:
             block=np.concatenate([part.block for part in parts]),
             days=np.concatenate([part.days for part in parts]),
         )
+
+
+def _as_small(numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+    return numbers.astype(np.int32)
+
+
+def _as_flags(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return numbers.astype(np.bool_)
 
 
 _NONE: Final[NDArray[Any]] = np.zeros(0)

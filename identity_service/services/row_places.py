@@ -143,6 +143,7 @@ class Merge:
         *,
         first: bool,
     ) -> None:
+        self._first = first
         if not first:
             # Of what was read twice, either will do: all was read at one instant.
             _, once = np.unique(read_ids, return_index=True)
@@ -155,14 +156,16 @@ class Merge:
         order = np.argsort(np.concatenate([at[self._start :], new_at]), kind="stable")
         in_order = bool((order[1:] > order[:-1]).all())
         self._order: NDArray[np.int64] | None = None if in_order else order
-        self._moved = np.empty(len(order), dtype=np.int64)
-        self._moved[order] = np.arange(len(order)) + self._start
         self.ids: Names = self._placed(known.ids, read_ids)
         self.places = known.extended(self.ids, self._start)
-        self._targets = self._moved if first else self.places.find(read_ids).astype(np.int64)
+        if not first:
+            self._targets = self.places.find(read_ids).astype(np.int64)
 
     def _placed(self, before: NDArray[Any], read: NDArray[Any]) -> NDArray[Any]:
         """Return the rows that were known with the new ones among them."""
+        if self._first:
+            all_read = read.astype(before.dtype, copy=False)
+            return all_read if self._order is None else all_read[self._order]
         if not len(self._new):
             return before
         behind = np.concatenate([before[self._start :], read[self._new].astype(before.dtype)])
@@ -173,6 +176,8 @@ class Merge:
     def column(self, before: NDArray[Any], read: NDArray[Any]) -> NDArray[Any]:
         """Return a column over all rows; the very one that was known, where nothing in it is new."""
         placed = self._placed(before, read)
+        if self._first:
+            return placed
         changed = np.flatnonzero(placed[self._targets] != read)
         if len(changed):
             placed = placed.copy() if placed is before else placed
@@ -183,7 +188,9 @@ class Merge:
         """Return where rows that were named before stand now."""
         if self._order is None:
             return rows
+        moved = np.empty(len(self._order), dtype=rows.dtype)
+        moved[self._order] = np.arange(len(self._order)) + self._start
         later = np.flatnonzero(rows >= self._start)
         followed = rows.copy()
-        followed[later] = self._moved[rows[later] - self._start]
+        followed[later] = moved[rows[later] - self._start]
         return followed
