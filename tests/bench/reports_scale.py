@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def on_the_command_line(what: str, *arguments: str) -> Cost:
     """Run a command to its end; what it costs stands in the kernel's own account of it."""
     command = [str(Path(sys.executable).with_name("identity")), *arguments]
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -50,7 +50,7 @@ def on_the_command_line(what: str, *arguments: str) -> Cost:
     return Cost(what=what, cpu=used.ru_utime + used.ru_stime, wall=wall, peak_mb=used.ru_maxrss * 1024 / 1e6)
 
 
-def over_rest(url: str) -> list[Cost]:
+def over_rest(url: str) -> Iterator[Cost]:
     """Ask a fresh server for each report: until the network is read, then the report alone."""
     settings = Settings(database_url=url, log_level="WARNING")
     services = build(settings, open_engine(settings))
@@ -60,7 +60,6 @@ def over_rest(url: str) -> list[Cost]:
     )
     services.store.engine.dispose()
     server = Server(url)
-    found = []
 
     def ask(name: str) -> int:
         request = urllib.request.Request(
@@ -75,25 +74,23 @@ def over_rest(url: str) -> list[Cost]:
         cpu, began = server.cpu(), time.perf_counter()
         while ask("geography") != 200:
             time.sleep(0.2)
-        found.append(Cost(what="rest: until read", cpu=server.cpu() - cpu, wall=time.perf_counter() - began))
+        yield Cost(what="rest: until read", cpu=server.cpu() - cpu, wall=time.perf_counter() - began)
         for name in REPORTS:
             cpu, began = server.cpu(), time.perf_counter()
             ask(name)
-            found.append(Cost(what=f"rest: {name}", cpu=server.cpu() - cpu, wall=time.perf_counter() - began))
+            yield Cost(what=f"rest: {name}", cpu=server.cpu() - cpu, wall=time.perf_counter() - began)
     finally:
         server.stop()
-    return found
 
 
-def measure(url: str) -> list[Cost]:
+def measure(url: str) -> Iterator[Cost]:
     os.environ |= {"IDENTITY_DATABASE_URL": url, "IDENTITY_LOG_LEVEL": "WARNING"}
-    found = [on_the_command_line("an empty command", "reports", "list")]
+    yield on_the_command_line("an empty command", "reports", "list")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["IDENTITY_COLUMNS_DIR"] = folder
-        found.append(on_the_command_line("first reading", "reports", "geography"))
-        found += [on_the_command_line(f"cli: {name}", "reports", name) for name in REPORTS]
-        found += over_rest(url)
-    return found
+        yield on_the_command_line("first reading", "reports", "geography")
+        yield from (on_the_command_line(f"cli: {name}", "reports", name) for name in REPORTS)
+        yield from over_rest(url)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,10 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("url")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
-    costs = measure(given.url)
-    for cost in costs:
+    costs = []
+    for cost in measure(given.url):
+        costs.append(cost)
         peak = "" if cost.peak_mb is None else f"{cost.peak_mb:8.0f} MB"
-        print(f"{cost.what:22}{cost.cpu:8.2f} s CPU{cost.wall:8.2f} s{peak}")
+        print(f"{cost.what:22}{cost.cpu:8.2f} s CPU{cost.wall:8.2f} s{peak}", flush=True)
     if given.json is not None:
         given.json.write_text(json.dumps([asdict(cost) for cost in costs], indent=1))
 
