@@ -5,7 +5,8 @@
 For each call, over HTTP against `identity serve` on loopback, with 16 connections: rate, CPU of the
 server a request, latency; beside it, in the same run, (a) hello-world in the same app (`/healthz`) and
 (b) the bare SQL statements of the same transaction at the same durability.  Quote the ratios: rates drift
-with the machine.
+with the machine.  The pumping guard is told to allow the country, so that it keeps its evidence and judges
+nobody.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from tests.support import postgres
 
 CONNECTIONS = 16
 SEEDS = 64
+_STRIDE = 1_234_567
+"""Has no factor in common with 10**7, so that all numbers differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ class Bench:
         self.key = made.key
         self.actor = Actor(kind="client", name="bench", client_id=made.client_id, request_id="req_bench")
         self._phone = 0
+        # Few of these numbers ever answer: the guard would refuse nearly all of them, and rightly.
+        services = self.services
+        services.store.transact(operator, lambda tx: services.guard.set_by_digits(tx, "RU", "allow", "bench"))
         self.seeds = [self._seed(operator) for _ in range(SEEDS)]
 
     def _seed(self, operator: Actor) -> str:
@@ -81,8 +87,9 @@ class Bench:
         return str(seed.id)
 
     def phone(self) -> str:
+        """Return a number that was never returned; neighbours in time are not neighbours in number."""
         self._phone += 1
-        return f"+7916{self._phone:07d}"
+        return f"+7916{self._phone * _STRIDE % 10**7:07d}"
 
     def do(self, use_case: Callable[[Tx], Any]) -> Any:
         return self.services.store.transact(self.actor, use_case)
